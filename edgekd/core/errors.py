@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 
 class EdgekdError(Exception):
-    """An error for a person: ``what`` happened, ``where``, the value ``seen``, and the ``fix`` to try; each a string of one line."""
+    """An error for a person: ``what`` happened, ``where``, the value ``seen``, and the ``fix`` to try; each one line."""
 
     code: ClassVar[str] = "bug"
     exit_code: int = 1

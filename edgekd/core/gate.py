@@ -109,8 +109,8 @@ def _with_confidence(gate: Gate, measurement: Measurement, value: float, confide
     if measurement.rounds:
         rounds, needed = len(measurement.rounds), max(LEAST_ROUNDS, math.ceil(math.log2(1 / (1 - confidence)) - 1e-9))
         if rounds < needed:
-            n_needed = measurement.n // rounds * needed
-            return Verdict.INCONCLUSIVE, f"{rounds} rounds do not reach {percent}, {needed} do", n_needed
+            why = f"{rounds} rounds do not reach {percent}, {needed} do"
+            return Verdict.INCONCLUSIVE, why, measurement.n // rounds * needed
         bounds: tuple[float, float] | None = (min(measurement.rounds), max(measurement.rounds))
     else:
         bounds = _one_sided(measurement, confidence, measurement.n)
