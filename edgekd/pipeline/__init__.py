@@ -1,0 +1,28 @@
+"""The chain walked: a torch-free table of stages, keys, the store, the runner and its verdict."""
+
+from edgekd.pipeline.chain import CHAIN, STAGES, Stage, Step, steps
+from edgekd.pipeline.document import error_document, run_document
+from edgekd.pipeline.plan import Plan, PlannedStep, make_plan
+from edgekd.pipeline.runner import Row, Runner, Walk, store_of
+from edgekd.pipeline.store import Store
+from edgekd.pipeline.verdict import run_verdict, target_verdicts
+
+__all__ = [
+    "CHAIN",
+    "STAGES",
+    "Plan",
+    "PlannedStep",
+    "Row",
+    "Runner",
+    "Stage",
+    "Step",
+    "Store",
+    "Walk",
+    "error_document",
+    "make_plan",
+    "run_document",
+    "run_verdict",
+    "steps",
+    "store_of",
+    "target_verdicts",
+]

@@ -1,0 +1,74 @@
+"""``edgekd pipeline RECIPE``: run, resume, judge, bundle."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from edgekd.core import EdgekdError, Interrupted
+
+DEFAULT_RUNS = Path("runs")
+
+
+@click.command()
+@click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--run-dir", type=click.Path(path_type=Path), help="Folder of the run; the same folder resumes it.  [default: runs/<name>]")
+@click.option("--set", "overrides", multiple=True, metavar="a.b.c=v", help="Change one value of the recipe; may be repeated.")
+@click.option("--until", metavar="STAGE", help="Stop after this stage.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of the table, on success and on failure.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+@click.option("-v", "--verbose", is_flag=True, help="Say the key of every step.")
+def pipeline(
+    recipe: Path, run_dir: Path | None, overrides: tuple[str, ...], until: str | None, as_json: bool, quiet: bool, verbose: bool
+) -> None:
+    """Take RECIPE through the whole chain: teacher, student, quantization, export, benchmark, bundle.
+
+    Finished steps are reused; the same command goes on where a stopped or killed run was. Exits with 0 when every gate
+    holds, 3 when one fails, 4 when one cannot be decided; other codes are errors (see the README).
+    """
+    from edgekd.cli.progress import ProgressLog
+    from edgekd.core.files import write_atomic, write_json
+    from edgekd.pipeline import Runner, Store, error_document, run_document, store_of
+    from edgekd.recipe import load
+    from edgekd.report import render_html, render_terminal
+
+    started = time.time()
+    command = _words(recipe, run_dir, overrides, until)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _raise_interrupted)
+    try:
+        loaded = load(recipe, overrides)
+        folder = run_dir or DEFAULT_RUNS / loaded.name
+        with ProgressLog(-1 if quiet else int(verbose)) as log:
+            walk = Runner(loaded, folder, Store(store_of(folder, DEFAULT_RUNS)), log, until).walk()
+    except EdgekdError as error:
+        if not as_json:
+            raise
+        click.echo(json.dumps(error_document(error, run=str(run_dir) if run_dir else None, resume=command), indent=2, ensure_ascii=False))
+        raise SystemExit(error.exit_code) from None
+    document = run_document(walk, loaded, folder, resume=command, started=started)
+    write_json(folder / "report.json", document)
+    write_atomic(folder / "report.html", render_html(document, folder))
+    if as_json:
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    else:
+        click.echo(render_terminal(document))
+    sys.exit(document["exit_code"])
+
+
+def _raise_interrupted(number: int, frame: FrameType | None) -> None:
+    raise Interrupted(number)
+
+
+def _words(recipe: Path, run_dir: Path | None, overrides: tuple[str, ...], until: str | None) -> list[str]:
+    """The command that goes on with this run."""
+    words = ["edgekd", "pipeline", str(recipe)]
+    words += ["--run-dir", str(run_dir)] if run_dir else []
+    words += [word for one in overrides for word in ("--set", one)]
+    return words + (["--until", until] if until else [])

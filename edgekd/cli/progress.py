@@ -1,0 +1,75 @@
+"""Progress on stderr: a bar with the time left on a terminal, plain lines with the time left elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from edgekd.core.duration import in_words
+
+PLAIN_EVERY_S = 10.0
+
+
+class ProgressLog:
+    """A listener for the runner; a context manager. verbosity: -1 quiet, 0 normal, 1 with keys."""
+
+    def __init__(self, verbosity: int = 0) -> None:
+        self.verbosity = verbosity
+        self._console = Console(stderr=True, highlight=False)
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._started = self._last_line = 0.0
+
+    def __enter__(self) -> ProgressLog:
+        if self.verbosity >= 0 and sys.stderr.isatty():
+            columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"))
+            self._bar = Progress(
+                *columns, TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), console=self._console, transient=True
+            )
+            self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        if self.verbosity < 0:
+            return
+        {"start": self._start, "progress": self._progress, "end": self._end}[event["event"]](event)
+
+    def _start(self, event: Mapping[str, Any]) -> None:
+        self._started = self._last_line = time.monotonic()
+        if self._bar is not None:
+            self._task = self._bar.add_task(event["step"], total=None, note="")
+
+    def _progress(self, event: Mapping[str, Any]) -> None:
+        done, total, note = event.get("done", 0), event.get("total"), str(event.get("note", ""))
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=done, total=total, note=note)
+        elif total and time.monotonic() - self._last_line >= PLAIN_EVERY_S:
+            self._last_line = time.monotonic()
+            left = (self._last_line - self._started) * (total - done) / done if done else 0.0
+            self._line(f"{event['step']}: {done}/{total}, about {in_words(left)} left{', ' + note if note else ''}")
+
+    def _end(self, event: Mapping[str, Any]) -> None:
+        if self._bar is not None and self._task is not None:
+            self._bar.remove_task(self._task)
+            self._task = None
+        row = event["row"]
+        if row.status == "cached":
+            text = f"reused, made {in_words(row.age_s)} ago"
+        elif row.status == "done":
+            text = f"done in {in_words(row.seconds)}"
+        else:
+            text = f"{row.status}: {row.why}"
+        key = f"  key {row.key}" if self.verbosity > 0 and row.key else ""
+        self._line(f"{event['step']}: {text}{key}")
+
+    def _line(self, text: str) -> None:
+        (self._bar.console if self._bar is not None else self._console).print(text, markup=False, soft_wrap=True)

@@ -1,0 +1,99 @@
+"""The chain as a table without torch: what each stage needs, what of the recipe it reads, and where its function lives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from edgekd.core import InputError
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the chain.
+
+    version: raised by hand when the meaning of the stage's output changes. entry: ``module:function`` taking a ``stages.Context``
+    and returning an ``Outcome``. needs: stages whose artifacts it takes. reads: sections of the recipe that decide its result.
+    rooms: folders of edgekd whose source is part of the stage's key. per_target: runs once for each target.
+    torch: runs in the worker process. data: its result depends on the images.
+    """
+
+    name: str
+    version: int
+    entry: str
+    needs: tuple[str, ...]
+    reads: tuple[str, ...]
+    rooms: tuple[str, ...]
+    per_target: bool = False
+    torch: bool = False
+    data: bool = False
+
+
+CHAIN: tuple[Stage, ...] = (
+    Stage(
+        "teacher", 1, "edgekd.stages.teacher:run", (), ("seed", "compute", "data", "teacher"),
+        ("data", "models", "distill"), torch=True, data=True,
+    ),
+    Stage(
+        "distill", 1, "edgekd.stages.distill:run", ("teacher",), ("seed", "compute", "data", "student", "distill"),
+        ("data", "models", "distill"), torch=True, data=True,
+    ),
+    Stage(
+        "quantize", 1, "edgekd.stages.quantize:run", ("distill",), ("seed", "compute", "data", "quantize"),
+        ("data", "models", "quant"), torch=True, data=True,
+    ),
+    Stage(
+        "export", 1, "edgekd.stages.export:run", ("distill", "quantize"), ("data",),
+        ("data", "models", "quant", "export"), torch=True, data=True,
+    ),
+    Stage(
+        "build", 1, "edgekd.stages.build:run", ("export",), (),
+        ("targets", "device"), per_target=True,
+    ),
+    Stage(
+        "benchmark", 1, "edgekd.stages.benchmark:run", ("export", "build"), ("data",),
+        ("targets", "device", "data"), per_target=True, data=True,
+    ),
+    Stage(
+        "bundle", 1, "edgekd.stages.bundle:run", ("teacher", "distill", "quantize", "export", "benchmark"), ("name", "data"),
+        ("bundle", "device", "data"), data=True,
+    ),
+)  # fmt: skip
+
+STAGES: Mapping[str, Stage] = {stage.name: stage for stage in CHAIN}
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage for one target, or for none: the unit that runs, caches and is judged."""
+
+    stage: Stage
+    target: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Also the step's folder in the run."""
+        return f"{self.target}/{self.stage.name}" if self.target else self.stage.name
+
+
+def steps(targets: tuple[str, ...], until: str | None = None) -> Iterator[Step]:
+    """The steps of a run in order, up to and with stage ``until``. Raises InputError for an unknown stage."""
+    if until is not None and until not in STAGES:
+        raise InputError("unknown stage", where="--until", seen=until, fix="one of " + ", ".join(STAGES))
+    for stage in CHAIN:
+        if stage.per_target:
+            yield from (Step(stage, target) for target in targets)
+        else:
+            yield Step(stage)
+        if stage.name == until:
+            return
+
+
+def needed_steps(step: Step, targets: tuple[str, ...]) -> Iterator[Step]:
+    """The steps whose outcomes ``step`` takes: of the same target if it has one, else of every target."""
+    for name in step.stage.needs:
+        stage = STAGES[name]
+        if not stage.per_target:
+            yield Step(stage)
+        else:
+            yield from (Step(stage, target) for target in ((step.target,) if step.target else targets))

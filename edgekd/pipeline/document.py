@@ -1,0 +1,68 @@
+"""The JSON document of a run (schema 1): everything a report shows, complete on success and on failure."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from edgekd import __version__
+from edgekd.core import EdgekdError
+from edgekd.pipeline.keys import library_versions
+from edgekd.pipeline.runner import Row, Walk
+from edgekd.pipeline.verdict import run_verdict, target_verdicts
+from edgekd.recipe import Recipe
+
+
+def run_document(walk: Walk, recipe: Recipe, run_dir: Path, *, resume: list[str], started: float) -> dict[str, Any]:
+    """resume: the words of the command that goes on with this run. started: seconds since 1970."""
+    verdict, exit_code = run_verdict(walk, recipe)
+    bundle = next((row for row in walk.rows if row.step.stage.name == "bundle" and row.status in ("done", "cached")), None)
+    described = walk.described
+    return {
+        "schema": 1,
+        "verdict": verdict.value if verdict else None,
+        "exit_code": exit_code,
+        **({"error": walk.error.as_json()} if walk.error else {}),
+        "run": str(run_dir),
+        "recipe": recipe.as_json(),
+        "resume": shlex.join(resume),
+        "unmeasured": [target.name for target in target_verdicts(walk, recipe) if target.verdict.value == "NOT_MEASURED"],
+        "targets": [target.as_json() for target in target_verdicts(walk, recipe)],
+        "stages": [_row(row) for row in walk.rows],
+        **({"bundle": str(run_dir / "bundle")} if bundle else {}),
+        "report": str(run_dir / "report.html"),
+        "until": walk.until,
+        "environment": {"edgekd": __version__, **library_versions()},
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(started)),
+        "seconds": round(time.time() - started, 3),
+        "test_opened": walk.test_opened,
+        "data": described.as_json() if described else None,
+    }
+
+
+def error_document(error: EdgekdError, *, run: str | None, resume: list[str]) -> dict[str, Any]:
+    """The document of a command that failed before a chain could be walked: same keys, nothing measured."""
+    return {
+        "schema": 1, "verdict": None, "exit_code": error.exit_code, "error": error.as_json(), "run": run, "recipe": None,
+        "resume": shlex.join(resume), "unmeasured": [], "targets": [], "stages": [], "report": None,
+    }  # fmt: skip
+
+
+def _row(row: Row) -> Mapping[str, Any]:
+    folder = row.step.name
+    return {
+        "name": row.step.stage.name,
+        **({"target": row.step.target} if row.step.target else {}),
+        "status": row.status,
+        "key": row.key,
+        "seconds": round(row.seconds, 3),
+        **({"age_s": round(row.age_s, 3)} if row.age_s is not None else {}),
+        **({"why": row.why} if row.why else {}),
+        "artifacts": [{**one.as_json(), "path": f"{folder}/{one.path}"} for one in row.outcome.artifacts],
+        "measurements": [one.as_json() for one in row.outcome.measurements],
+        "gates": [one.as_json() for one in row.judgements],
+        "notes": dict(row.outcome.notes),
+    }

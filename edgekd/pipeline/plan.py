@@ -1,0 +1,77 @@
+"""The plan of a run, made without touching anything: what is cached, what will be made, what cannot be measured or settled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgekd.core import Outcome
+from edgekd.data import Description
+from edgekd.pipeline.chain import Step, needed_steps, steps
+from edgekd.pipeline.keys import Keys, key_of
+from edgekd.pipeline.store import Store
+from edgekd.recipe import Recipe, unsettled_by
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """status: "cached", "to do" or "not measured". cost: training steps or images, in words; why: for "not measured"."""
+
+    name: str
+    status: str
+    cost: str = ""
+    age_s: float | None = None
+    why: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {"step": self.name, "status": self.status, "cost": self.cost, "age_s": self.age_s, "why": self.why}
+
+
+@dataclass(frozen=True)
+class Plan:
+    steps: tuple[PlannedStep, ...]
+    unsettled: tuple[str, ...]
+    described: Description
+
+
+def make_plan(recipe: Recipe, store_folder: Path, until: str | None = None) -> Plan:
+    """Raises InputError for images that are not there or not usable, DeviceError for a device that does not answer."""
+    keys, store = Keys(recipe, None), Store(store_folder)
+    measured = tuple(name for name in recipe.targets if name not in keys.not_measured)
+    outcomes: dict[Step, Outcome] = {}
+    planned = []
+    for step in steps(tuple(recipe.targets), until):
+        if step.target in keys.not_measured:
+            planned.append(PlannedStep(step.name, "not measured", why=keys.not_measured[step.target or ""]))
+            continue
+        needed = list(needed_steps(step, measured))
+        stored = None
+        if all(need in outcomes for need in needed):
+            parts = keys.parts(step, {need.name: outcomes[need] for need in needed})
+            stored = store.peek(key_of(parts))
+        if stored:
+            outcomes[step] = stored.outcome
+            planned.append(PlannedStep(step.name, "cached", age_s=stored.age_s))
+        else:
+            planned.append(PlannedStep(step.name, "to do", cost=_cost(step, recipe, keys.described)))
+    counts = keys.described.counts
+    unsettled = [
+        reason
+        for gate in recipe.gate_list()
+        if (reason := unsettled_by(gate, counts["test" if gate.stage == "benchmark" else "held_out"]))
+    ]
+    return Plan(tuple(planned), tuple(unsettled), keys.described)
+
+
+def _cost(step: Step, recipe: Recipe, described: Description) -> str:
+    section: Any = {"teacher": recipe.teacher, "distill": recipe.distill}.get(step.stage.name)
+    epochs = getattr(section, "epochs", 0) if section else 0
+    if epochs:
+        a_epoch = max(1, described.counts["train"] // section.batch_size)
+        return f"{epochs} epochs of {a_epoch} steps of {section.batch_size} images"
+    if step.stage.name == "quantize":
+        return f"{min(recipe.quantize.calibration_images, described.counts['train'])} calibration images"
+    if step.stage.name == "benchmark":
+        return f"{described.counts['test']} test images, timed queries"
+    return ""

@@ -1,0 +1,180 @@
+"""The runner: walk the steps, reuse what the store has, make the rest, judge every gate, stop where one fails."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from edgekd import data
+from edgekd.core import EdgekdError, EnvironmentProblem, Gate, Judgement, Outcome, Verdict, judge
+from edgekd.core.files import disk_problems
+from edgekd.core.lock import locked
+from edgekd.pipeline.chain import CHAIN, Step, needed_steps, steps
+from edgekd.pipeline.keys import Keys, key_of
+from edgekd.pipeline.state import State
+from edgekd.pipeline.store import Store, Stored
+from edgekd.pipeline.worker import Worker
+from edgekd.recipe import Recipe
+from edgekd.stages import Context, Input
+from edgekd.stages.worker import call_stage
+
+LEAST_FREE_BYTES = 200 * 2**20  # a run of the shipped recipe writes about 120 MB
+Listener = Callable[[Mapping[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of one step. status: done, cached, failed or skipped; why: for the last two."""
+
+    step: Step
+    status: str
+    outcome: Outcome = field(default_factory=Outcome)
+    judgements: tuple[Judgement, ...] = ()
+    key: str | None = None
+    seconds: float = 0.0
+    age_s: float | None = None
+    why: str | None = None
+
+
+@dataclass(frozen=True)
+class Walk:
+    """A walked chain: a row for every step of it, also those not reached, and the error that ended it early, if one did."""
+
+    rows: tuple[Row, ...]
+    error: EdgekdError | None
+    not_measured: Mapping[str, str]
+    until: str | None
+    test_opened: int
+    described: data.Description | None
+
+
+def store_of(run_dir: Path, default_runs: Path) -> Path:
+    """Runs in the default place share one store; a run elsewhere keeps its own inside, and can be moved whole."""
+    return run_dir.parent / ".store" if run_dir.parent == default_runs else run_dir / ".store"
+
+
+class Runner:
+    """Walks one recipe into one run folder. Use ``walk`` once."""
+
+    def __init__(self, recipe: Recipe, run_dir: Path, store: Store, listen: Listener, until: str | None = None) -> None:
+        self.recipe, self.run_dir, self.store, self.listen, self.until = recipe, run_dir, store, listen, until
+        self.keys = Keys(recipe, store.folder / "digests.json")
+        self.target_names = tuple(recipe.targets)
+        self.steps = tuple(steps(self.target_names))
+        self.wanted = frozenset(steps(self.target_names, until))
+        self.state = State(run_dir / "state.json")
+        self.not_measured = self.keys.not_measured
+        self.rows: dict[Step, Row] = {}
+
+    def walk(self) -> Walk:
+        """Run, reuse or skip every step. Errors end the walk and are returned in it; LockedError of the run itself is raised."""
+        error: EdgekdError | None = None
+        described: data.Description | None = None
+        with locked(self.run_dir / ".lock", f"the run {self.run_dir}"), Worker(self.run_dir / "worker.log") as worker:
+            try:
+                described = self.keys.described
+                for stage in CHAIN:
+                    for step in (step for step in self.steps if step.stage is stage and step in self.wanted):
+                        self._take(step, worker)
+                    failed = [judged for row in self.rows.values() for judged in row.judgements if judged.verdict is Verdict.FAIL]
+                    if failed:
+                        break
+            except EdgekdError as problem:
+                error = problem
+        rows = tuple(self.rows.get(step) or self._not_reached(step, error) for step in self.steps)
+        return Walk(rows, error, self.not_measured, self.until, self.state.test_opened, described)
+
+    def _take(self, step: Step, worker: Worker) -> None:
+        if step.target in self.not_measured:
+            self._finish(Row(step, "skipped", why=self.not_measured[step.target or ""]))
+            return
+        self.listen({"event": "start", "step": step.name})
+        try:
+            inputs = {need.name: self.rows[need] for need in self._inputs_of(step)}
+            parts = self.keys.parts(step, {name: row.outcome for name, row in inputs.items()})
+            key = key_of(parts)
+            stored = self.store.find(key)
+            status = "cached" if stored else "done"
+            if stored is None:
+                stored = self._make(step, key, parts, inputs, worker)
+            with disk_problems(self.run_dir):
+                self.store.place(stored, self.run_dir / step.name)
+        except EdgekdError as problem:
+            self._finish(Row(step, "failed", why=str(problem)))
+            raise
+        judgements = tuple(judge(gate, _measured(stored.outcome, gate)) for gate in self._gates_of(step))
+        age = stored.age_s if status == "cached" else None
+        self._finish(Row(step, status, stored.outcome, judgements, key, stored.seconds, age))
+
+    def _make(self, step: Step, key: str, parts: Mapping[str, Any], inputs: Mapping[str, Row], worker: Worker) -> Stored:
+        self._require_disk()
+        with self.store.lock(key), self.store.new_folder(key) as folder:
+            started = time.monotonic()
+            if step.stage.name == "benchmark":
+                self.state.count_test_opened()
+            if step.stage.torch:
+                outcome = worker.run(self._request(step, folder, inputs), lambda event: self._progress(step, event))
+            else:
+                worker.close()  # its memory is free, and nothing of ours computes, before a device is timed
+                given = {name: Input(row.outcome, self.run_dir / row.step.name) for name, row in inputs.items()}
+                say: Listener = lambda event: self._progress(step, event)  # noqa: E731
+                context = Context(self.recipe, folder, given, step.target, self.store.folder, say)
+                outcome = call_stage(step.stage.entry, context)
+            return self.store.commit(key, folder, outcome, time.monotonic() - started, parts)
+
+    def _request(self, step: Step, folder: Path, inputs: Mapping[str, Row]) -> dict[str, Any]:
+        return {
+            "entry": step.stage.entry,
+            "recipe": {**self.keys.document, "folder": str(self.recipe.folder)},
+            "folder": str(folder.resolve()),
+            "target": step.target,
+            "cache": str(self.store.folder.resolve()),
+            "inputs": {
+                name: {"outcome": row.outcome.as_json(), "folder": str((self.run_dir / row.step.name).resolve())}
+                for name, row in inputs.items()
+            },
+        }
+
+    def _inputs_of(self, step: Step) -> list[Step]:
+        measured = tuple(name for name in self.target_names if name not in self.not_measured)
+        return list(needed_steps(step, measured))
+
+    def _gates_of(self, step: Step) -> list[Gate]:
+        return [gate for gate in self.recipe.gate_list() if (gate.stage, gate.target) == (step.stage.name, step.target)]
+
+    def _not_reached(self, step: Step, error: EdgekdError | None) -> Row:
+        if step.target in self.not_measured:
+            why = self.not_measured[step.target or ""]
+        elif step not in self.wanted:
+            why = f"after --until {self.until}"
+        else:
+            why = "an earlier step failed" if error else "an earlier gate failed"
+        return self._judge_unmeasured(Row(step, "skipped", why=why))
+
+    def _finish(self, row: Row) -> None:
+        row = row if row.outcome.measurements else self._judge_unmeasured(row)
+        self.rows[row.step] = row
+        self.listen({"event": "end", "step": row.step.name, "status": row.status, "row": row})
+
+    def _judge_unmeasured(self, row: Row) -> Row:
+        judgements = tuple(judge(gate, None) for gate in self._gates_of(row.step))
+        return Row(row.step, row.status, row.outcome, judgements, row.key, row.seconds, row.age_s, row.why)
+
+    def _progress(self, step: Step, event: Mapping[str, Any]) -> None:
+        self.listen({"event": "progress", "step": step.name, **event})
+
+    def _require_disk(self) -> None:
+        self.store.folder.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(self.store.folder).free
+        if free < LEAST_FREE_BYTES:
+            need = f"{LEAST_FREE_BYTES / 2**20:.0f} MB"
+            fix = "free some space, or choose another --run-dir"
+            raise EnvironmentProblem(f"less than {need} free on the disk", where=str(self.store.folder), seen=f"{free / 2**20:.0f} MB", fix=fix)
+
+
+def _measured(outcome: Outcome, gate: Gate) -> Any:
+    return next((one for one in outcome.measurements if one.name == gate.metric), None)

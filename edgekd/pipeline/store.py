@@ -1,0 +1,117 @@
+"""The store: one folder a key, written aside and renamed, so that nothing is done twice and nothing half done is ever found."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgekd.core import Outcome
+from edgekd.core.files import disk_problems, fsync_folder, fsync_tree, link_or_copy, write_json
+from edgekd.core.lock import locked
+
+OUTCOME_FILE = "outcome.json"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A finished step found in the store. made_at: seconds since 1970; seconds: how long it took to make."""
+
+    key: str
+    folder: Path
+    outcome: Outcome
+    seconds: float
+    made_at: float
+
+    @property
+    def age_s(self) -> float:
+        return max(0.0, time.time() - self.made_at)
+
+
+class Store:
+    """Finished steps below ``folder``, by key."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def find(self, key: str) -> Stored | None:
+        """The finished step of this key, every byte checked; a damaged one is set aside under a speaking name and not found."""
+        stored = self.peek(key)
+        if stored is None and (self.folder / key).exists():
+            self._set_aside(self.folder / key)
+        return stored
+
+    def peek(self, key: str) -> Stored | None:
+        """As ``find``, but nothing is touched."""
+        folder = self.folder / key
+        try:
+            document = json.loads((folder / OUTCOME_FILE).read_text())
+            outcome = Outcome.from_json(document["outcome"])
+            stored = Stored(key, folder, outcome, float(document["seconds"]), float(document["made_at"]))
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+        damaged = any(artifact.problem_below(folder) for artifact in outcome.artifacts)
+        return None if damaged else stored
+
+    @contextmanager
+    def lock(self, key: str) -> Iterator[None]:
+        """Hold this key while its step is made. Raises LockedError if another run makes it right now."""
+        with locked(self.folder / f"{key}.lock", f"the step {key[:12]}"):
+            yield
+
+    @contextmanager
+    def new_folder(self, key: str) -> Iterator[Path]:
+        """A private folder to make the step in; gone afterwards, unless ``commit`` renamed it."""
+        with disk_problems(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for left_behind in self.folder.glob(f".{key}.*.part"):  # by a killed run; the caller holds the key's lock
+                shutil.rmtree(left_behind, ignore_errors=True)
+            aside = self.folder / f".{key}.{secrets.token_hex(4)}.part"
+            aside.mkdir()
+        try:
+            yield aside
+        finally:
+            shutil.rmtree(aside, ignore_errors=True)
+
+    def commit(self, key: str, aside: Path, outcome: Outcome, seconds: float, parts: Mapping[str, Any]) -> Stored:
+        """Make ``aside`` the finished step: outcome file last, fsync, rename."""
+        made_at = time.time()
+        document = {"key": key, "made_at": made_at, "seconds": seconds, "outcome": outcome.as_json(), "made_from": dict(parts)}
+        folder = self.folder / key
+        with disk_problems(folder):
+            fsync_tree(aside)
+            write_json(aside / OUTCOME_FILE, document)
+            if folder.exists():
+                self._set_aside(folder)
+            aside.replace(folder)
+            fsync_folder(self.folder)
+        return Stored(key, folder, outcome, seconds, made_at)
+
+    def place(self, stored: Stored, target: Path) -> None:
+        """Hard-link (or copy) the step's files into a run; files of an earlier result that are no longer part of it go away."""
+        wanted = {artifact.path: artifact for artifact in stored.outcome.artifacts}
+        for path, artifact in wanted.items():
+            place, source = target / path, stored.folder / path
+            same_file = place.exists() and place.stat().st_ino == source.stat().st_ino
+            if not same_file and artifact.problem_below(target) is not None:
+                link_or_copy(source, place)
+        for base, folders, names in os.walk(target, topdown=False):
+            for name in names:
+                path_now = Path(base) / name
+                if path_now.relative_to(target).as_posix() not in wanted:
+                    path_now.unlink()
+            for name in folders:
+                below = Path(base) / name
+                if not any(below.iterdir()):
+                    below.rmdir()
+
+    def _set_aside(self, folder: Path) -> None:
+        with disk_problems(folder):
+            folder.rename(folder.with_name(f"{folder.name}.damaged-{secrets.token_hex(4)}"))

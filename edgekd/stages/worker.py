@@ -1,0 +1,81 @@
+"""The worker: one child process for consecutive torch steps, so that the parent never loads torch and a crash has a name.
+
+Requests come as JSON lines on stdin, answers and progress go as JSON lines to the file descriptor given as the only argument;
+stdout and stderr stay free for what libraries print. When the parent dies, stdin ends and so does the worker.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import queue
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from edgekd.core import EdgekdError, EnvironmentProblem, InputError, Outcome
+from edgekd.recipe import Recipe
+from edgekd.stages.context import Context, Input
+
+
+def call_stage(entry: str, context: Context) -> Outcome:
+    """Import ``module:function`` of the chain table and run it. ImportError of a missing package becomes EnvironmentProblem."""
+    module, _, function = entry.partition(":")
+    try:
+        stage: Callable[[Context], Outcome] = getattr(importlib.import_module(module), function)
+    except ModuleNotFoundError as error:
+        raise EnvironmentProblem(f"{error.name} is not installed", where=entry, fix="pip install 'edgekd[train]'") from error
+    try:
+        return stage(context)
+    except MemoryError as error:
+        raise EnvironmentProblem("out of memory", where=entry, fix="a smaller batch_size or image_size") from error
+    except RuntimeError as error:  # torch reports memory, and only memory, by the text of a RuntimeError
+        if "out of memory" in str(error) or "not enough memory" in str(error):
+            fix = "a smaller batch_size or image_size"
+            raise EnvironmentProblem("out of memory", where=entry, seen=str(error).splitlines()[0], fix=fix) from error
+        raise
+
+
+def context_from_json(request: Mapping[str, Any], say: Callable[[Mapping[str, Any]], None]) -> Context:
+    inputs = {
+        name: Input(Outcome.from_json(one["outcome"]), Path(one["folder"])) for name, one in request["inputs"].items()
+    }  # fmt: skip
+    cache = Path(request["cache"]) if request["cache"] else None
+    return Context(Recipe.from_json(request["recipe"]), Path(request["folder"]), inputs, request["target"], cache, say)
+
+
+def main() -> None:
+    answers = os.fdopen(int(sys.argv[1]), "w", buffering=1)
+    requests: queue.Queue[str] = queue.Queue()
+    threading.Thread(target=_read_until_parent_dies, args=(requests,), daemon=True).start()
+
+    def answer(kind: str, value: Any) -> None:
+        answers.write(json.dumps({kind: value}, ensure_ascii=False) + "\n")
+
+    while True:
+        request = json.loads(requests.get())
+        try:
+            outcome = call_stage(request["entry"], context_from_json(request, lambda event: answer("progress", dict(event))))
+            answer("outcome", outcome.as_json())
+        except EdgekdError as error:
+            answer("error", {**error.as_json(), "traceback": None})
+        except KeyboardInterrupt:
+            raise
+        except Exception as error:  # noqa: BLE001 - the one place where a stage's bug becomes a message to the parent
+            what = f"{type(error).__name__}: {error}".splitlines()[0]
+            bug = EdgekdError(what, where=request["entry"], fix="please report it with the log named below")
+            answer("error", {**bug.as_json(), "traceback": traceback.format_exc()})
+
+
+def _read_until_parent_dies(requests: queue.Queue[str]) -> None:
+    for line in sys.stdin:
+        requests.put(line)
+    os._exit(InputError.exit_code)
+
+
+if __name__ == "__main__":
+    main()
