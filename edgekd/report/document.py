@@ -1,0 +1,167 @@
+"""The JSON document of a run (schema 1): its shape, its JSON Schema, and reading it back. Public: fields are added, never changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edgekd.core import InputError, Verdict
+
+FILE_NAME = "report.json"
+MOST_BYTES = 64 * 1024 * 1024  # a document is some 100 kB; what is far larger was not written by edgekd
+
+
+class _Part(BaseModel):
+    """Readers ignore fields they do not know, so that a later edgekd may add some."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
+
+
+class ErrorPart(_Part):
+    code: str = Field(description="kind of error: input, recipe, environment, device, integrity, locked, interrupted, bug")
+    what: str
+    where: str | None = None
+    seen: str | None = Field(None, description="the value met")
+    fix: str | None = Field(None, description="what to try")
+
+
+class TargetPart(_Part):
+    name: str
+    required: Literal["always", "when-connected"]
+    verdict: Verdict | None = Field(description="worst of its gates; null when the run ended before it was judged")
+    why: str | None = None
+
+
+class ArtifactPart(_Part):
+    kind: str
+    path: str = Field(description="relative to the run folder")
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    bytes: int = Field(ge=0)
+
+
+class MeasurementPart(_Part):
+    name: str = Field(description="dotted; the unit is in the name where it has one: latency_ms.p90")
+    value: float | None = Field(description="null when not measured or not finite")
+    unit: str
+    n: int = Field(ge=0, description="images or queries behind the value; 0 is not measured")
+    low: float | None = Field(description="of the interval: two-sided 95 %, or the least of the rounds")
+    high: float | None
+    counts: list[int] = Field([], description="(hits) of n for a share, (lost, won) of n for a paired drop")
+    rounds: list[float] = Field([], description="one value a round, for timing measurements")
+    suspect: list[str] = Field([], description="why the conditions make the value inconclusive")
+    n_needed: int | None = Field(None, description="set when n is below what this number needs")
+    conditions: dict[str, Any] = {}
+
+
+class GatePart(_Part):
+    metric: str
+    target: str | None = None
+    bound: Literal["min", "max"]
+    limit: float
+    value: float | None
+    low: float | None
+    high: float | None
+    confidence: float | None = Field(None, description="one-sided; null judges the value itself")
+    n_needed: int | None = Field(None, description="images or queries that would settle an INCONCLUSIVE gate")
+    verdict: Verdict
+    why: str
+
+
+class StagePart(_Part):
+    """One step: a stage, for one target or for none."""
+
+    name: str
+    target: str | None = None
+    status: Literal["done", "cached", "failed", "skipped"]
+    key: str | None = Field(description="what the step was made from, as a hash; null when it did not get that far")
+    seconds: float | None = Field(description="wall time when it ran; of a cached step, when it once ran")
+    age_s: float | None = Field(None, description="of a cached step")
+    why: str | None = Field(None, description="of a failed or skipped step")
+    notes: dict[str, Any] = {}
+    artifacts: list[ArtifactPart]
+    measurements: list[MeasurementPart]
+    gates: list[GatePart]
+
+    def measurement(self, name: str) -> MeasurementPart | None:
+        return next((one for one in self.measurements if one.name == name), None)
+
+    def artifact(self, kind: str) -> ArtifactPart | None:
+        return next((one for one in self.artifacts if one.kind == kind), None)
+
+
+class DataPart(_Part):
+    source: str
+    classes: list[str]
+    counts: dict[str, int] = Field(description="images in train, held_out and test")
+    digest: str | None = None
+
+
+class Document(_Part):
+    """What one run did, measured and concluded."""
+
+    schema_: Literal[1] = Field(alias="schema")
+    verdict: Verdict | None = Field(description="null when the run could not be judged")
+    exit_code: int
+    error: ErrorPart | None = None
+    run: str | None = Field(description="the run folder; null when the command failed before there was one")
+    recipe: dict[str, Any] | None = Field(description="the recipe as it was understood; null when it was not")
+    resume: str = Field(description="the command that goes on from here")
+    unmeasured: list[str] = Field(description="targets nothing was measured on")
+    targets: list[TargetPart]
+    stages: list[StagePart]
+    bundle: str | None = Field(None, description="the bundle folder")
+    report: str | None = Field(None, description="the HTML page")
+    until: str | None = Field(None, description="the stage the user asked to stop after")
+    environment: dict[str, Any] = Field({}, description="versions and hardware of the machine that ran it")
+    started: str | None = Field(None, description="ISO 8601")
+    seconds: float | None = Field(None, description="wall time of this invocation")
+    test_opened: int | None = Field(None, description="how often this run has opened the test split")
+    data: DataPart | None = None
+
+    @property
+    def name(self) -> str:
+        """The recipe's name, else the run folder's, else what the document is."""
+        return str((self.recipe or {}).get("name") or Path(self.run or "edgekd run").name)
+
+    def steps(self, name: str) -> list[StagePart]:
+        return [step for step in self.stages if step.name == name]
+
+
+def document_schema() -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of the document."""
+    schema = Document.model_json_schema(by_alias=True)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "edgekd report, schema 1"}
+
+
+def parse(document: Document | Mapping[str, Any], where: str = FILE_NAME) -> Document:
+    """Check a document. Raises InputError naming every field that is wrong."""
+    if isinstance(document, Document):
+        return document
+    try:
+        return Document.model_validate(document)
+    except ValidationError as error:
+        raise _not_a_document(error, where) from error
+
+
+def read(run: Path) -> Document:
+    """The document of a run folder. Raises InputError: no such folder, no document in it, or not one of schema 1."""
+    path = run / FILE_NAME
+    if not run.is_dir():
+        raise InputError("there is no such run folder", where=str(run), fix="name the folder that edgekd pipeline made")
+    if not path.is_file():
+        raise InputError(f"this folder holds no run: {FILE_NAME} is missing", where=str(run), fix="edgekd pipeline RECIPE makes one")
+    if path.stat().st_size > MOST_BYTES:
+        raise InputError("the document is too large to be one", where=str(path), seen=f"{path.stat().st_size} bytes")
+    try:
+        return Document.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise _not_a_document(error, str(path)) from error
+
+
+def _not_a_document(error: ValidationError, where: str) -> InputError:
+    wrong = [f"{'.'.join(map(str, one['loc'])) or 'document'}: {one['msg']}" for one in error.errors(include_url=False)]
+    shown = "; ".join(wrong[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
+    return InputError("not an edgekd report of schema 1", where=where, seen=shown, fix="run the pipeline again to write a new one")
