@@ -54,16 +54,24 @@ class InputError(EdgekdError):
 
 
 class RecipeError(InputError):
-    """``where`` is ``file:line:column``; ``snippet`` is the line of the file with a caret under the place."""
+    """``where`` is ``file:line:column``; ``snippet`` is the line of the file with a caret under the place.
+
+    others: further problems of the same recipe, so that a person can mend them all at once.
+    """
 
     code = "recipe"
     snippet: str | None = None
+    others: tuple[RecipeError, ...] = ()
 
     def __init__(
         self, what: str, *, where: str | None = None, seen: str | None = None, fix: str | None = None, snippet: str | None = None
     ) -> None:
         super().__init__(what, where=where, seen=seen, fix=fix)
         self.snippet = snippet
+
+    def as_json(self) -> dict[str, Any]:
+        """With ``others``, if there are any."""
+        return {**super().as_json(), **({"others": [other.as_json() for other in self.others]} if self.others else {})}
 
 
 class EnvironmentProblem(EdgekdError):

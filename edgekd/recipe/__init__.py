@@ -1,0 +1,38 @@
+"""Recipes: what to make, of which images, for which targets, and how good it must be.
+
+``load`` is the one way from a file to a Recipe. Nothing here runs code that a recipe names, touches data or imports torch.
+"""
+
+from edgekd.recipe.distill import KD, SLD, Label, Nothing
+from edgekd.recipe.document import as_json, json_schema
+from edgekd.recipe.load import error_at, load, loads, missing_files
+from edgekd.recipe.metrics import STAGES, Metric, StageMetrics
+from edgekd.recipe.schema import Compute, Data, Quantize, Recipe, Student, TargetSpec, Teacher
+from edgekd.recipe.settle import images_needed, why_unsettled
+from edgekd.recipe.training import Training
+
+__all__ = [
+    "KD",
+    "SLD",
+    "STAGES",
+    "Compute",
+    "Data",
+    "Label",
+    "Metric",
+    "Nothing",
+    "Quantize",
+    "Recipe",
+    "StageMetrics",
+    "Student",
+    "TargetSpec",
+    "Teacher",
+    "Training",
+    "as_json",
+    "error_at",
+    "images_needed",
+    "json_schema",
+    "load",
+    "loads",
+    "missing_files",
+    "why_unsettled",
+]

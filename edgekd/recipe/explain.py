@@ -1,0 +1,175 @@
+"""pydantic's findings in our words: every one becomes a Problem at a path of the recipe."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from edgekd.recipe import not_yet
+from edgekd.recipe.distill import KD, METHODS, SLD, Label, Nothing
+from edgekd.recipe.problem import Path, Problem, Problems, did_you_mean, dotted, nearest, shown
+from edgekd.recipe.schema import Compute, Data, Quantize, Recipe, Student, TargetSpec, Teacher
+
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "compute": Compute, "data": Data, "teacher": Teacher, "student": Student, "quantize": Quantize,
+}  # fmt: skip
+_METHODS: dict[str, type[BaseModel]] = dict(zip(METHODS, (Label, KD, SLD, Nothing), strict=True))
+_WANTED = {
+    "int_type": "a whole number", "int_from_float": "a whole number", "float_type": "a number", "string_type": "text",
+    "bool_type": "true or false", "tuple_type": "a list, such as [1, 2]", "finite_number": "a finite number",
+    "model_type": "a section with keys below it", "model_attributes_type": "a section with keys below it",
+    "dict_type": "a section with keys below it",
+}  # fmt: skip
+_COMPARED = {
+    "greater_than": ("> {}", "gt"),
+    "greater_than_equal": ("≥ {}", "ge"),
+    "less_than": ("< {}", "lt"),
+    "less_than_equal": ("≤ {}", "le"),
+}
+
+
+def problems_of(error: ValidationError, data: object) -> list[Problem]:
+    """``data``: what was validated. Every finding once; a key that is missing because it is misspelt is told as misspelt."""
+    problems = [problem for details in error.errors(include_url=False) for problem in _explain(details, data)]
+    meant = {(*problem.path[:-1], near) for problem in problems if (near := _meant(problem, data))}
+    return [problem for problem in problems if problem.path not in meant or not problem.what.endswith("is missing")]
+
+
+def _meant(problem: Problem, data: object) -> str | None:
+    return nearest(str(problem.path[-1]), _keys_of(problem.path[:-1], data)) if problem.what.startswith("unknown key") else None
+
+
+def _explain(details: ErrorDetails, data: object) -> Iterable[Problem]:
+    path, kind, value, context = _path(details["loc"], data), details["type"], details["input"], details.get("ctx", {})
+    where, seen = dotted(path), shown(details["input"])
+    if kind == "value_error" and isinstance(context["error"], Problems):
+        return [Problem((*path, *one.path), one.what, one.seen, one.fix, one.on) for one in context["error"].problems]
+    if path[-1:] == ("[key]",):
+        path = path[:-1]
+        return [
+            Problem(path, f"the name '{path[-1]}' in {dotted(path[:-1])} {context.get('error', 'is no name')}", seen, on="key")
+        ]
+    if kind == "value_error":
+        return [Problem(path, f"{where} {context['error']}, is {seen}", seen)]
+    if kind == "extra_forbidden":
+        return [_unknown_key(path, data)]
+    if kind == "missing":
+        return [_missing(path, data)]
+    if kind in ("union_tag_not_found", "union_tag_invalid"):
+        return [_no_method(path, value)]
+    if kind == "literal_error":
+        return [_not_among(path, value, re.findall(r"'([^']*)'", context["expected"]))]
+    if kind in _COMPARED:
+        words, key = _COMPARED[kind]
+        return [Problem(path, f"{where} must be {words.format(f'{context[key]:g}')}, is {seen}", seen)]
+    if kind in ("too_short", "too_long"):
+        limit = f"at least {context['min_length']}" if kind == "too_short" else f"at most {context['max_length']}"
+        return [Problem(path, f"{where} must hold {limit}, holds {context['actual_length']}", seen, on="key")]
+    if kind in _WANTED:
+        return [_wrong_type(path, kind, value, data)]
+    return [Problem(path, f"{where}: {details['msg']}", seen)]
+
+
+def _path(location: tuple[int | str, ...], data: object) -> Path:
+    """Without the discriminator that pydantic puts after ``distill``."""
+    if location[:1] == ("distill",) and len(location) > 1 and isinstance(data, Mapping) and location[1] == _method(data):
+        return ("distill", *location[2:])
+    return location
+
+
+def _method(data: object) -> str | None:
+    distill = data.get("distill") if isinstance(data, Mapping) else None
+    method = distill.get("method") if isinstance(distill, Mapping) else None
+    return method if isinstance(method, str) else None
+
+
+def _model_of(section: Path, data: object) -> type[BaseModel] | None:
+    match section:
+        case ():
+            return Recipe
+        case ("distill",):
+            return _METHODS.get(_method(data) or "")
+        case ("targets", _):
+            return TargetSpec
+        case (str(name),):
+            return _SECTIONS.get(name)
+    return None
+
+
+def _keys_of(section: Path, data: object) -> list[str]:
+    model = _model_of(section, data)
+    return list(model.model_fields) if model else []
+
+
+def _unknown_key(path: Path, data: object) -> Problem:
+    section, key = path[:-1], str(path[-1])
+    keys = _keys_of(section, data)
+    if reason := not_yet.KEYS.get(dotted(path)):
+        return Problem(path, reason, key, f"{dotted(section)} takes {', '.join(keys)}", on="key")
+    place = f" in {dotted(section)}" if section else ""
+    method = f" with method {_method(data)}" if section == ("distill",) else ""
+    what = f"unknown key {shown(key)}{place}{method}{did_you_mean(key, keys)}"
+    return Problem(path, what, key, f"{dotted(section)}{method} takes {', '.join(keys)}", on="key")
+
+
+_EXAMPLES = {
+    "edgekd": "edgekd: 1", "name": "name: my_model", "data": "data: {source: digits, image_size: 32}",
+    "teacher": "teacher: {model: resnet18, epochs: 8}", "student": "student: {model: mobilenet_v2}",
+    "distill": "distill: {method: sld, epochs: 12}", "targets": "targets: {cpu: {device: local-cpu, runtime: onnxruntime}}",
+    "epochs": "epochs: 12", "source": "source: digits", "image_size": "image_size: 32", "model": "model: mobilenet_v2",
+    "device": "device: local-cpu", "runtime": "runtime: onnxruntime",
+}  # fmt: skip
+
+
+def _missing(path: Path, data: object) -> Problem:
+    example = _EXAMPLES.get(str(path[-1]))
+    return Problem(path, f"{dotted(path)} is missing", None, f"add {example}" if example else None, on="key")
+
+
+def _no_method(path: Path, value: object) -> Problem:
+    section = value if isinstance(value, Mapping) else {}
+    if "method" not in section:
+        near = next((key for key in section if nearest(key, ["method"])), None)
+        if near:
+            return Problem((*path, near), f"unknown key '{near}' in distill; did you mean 'method'?", near, on="key")
+        return Problem((*path, "method"), "distill.method is missing", None, f"one of: {', '.join(METHODS)}", on="key")
+    return _not_among((*path, "method"), section["method"], list(METHODS))
+
+
+def _not_among(path: Path, value: object, allowed: list[str]) -> Problem:
+    seen = shown(value)
+    if path == ("edgekd",):
+        return Problem(path, f"this edgekd reads recipes of version 1, this one says {seen}", seen, "edgekd: 1")
+    reason = not_yet.VALUES.get((dotted(path), str(value)))
+    if reason:
+        return Problem(path, reason, seen)
+    if not isinstance(value, str):
+        return Problem(path, f"{dotted(path)} must be one of {', '.join(allowed)}, is {seen}", seen)
+    hint = did_you_mean(value, allowed) or f"; this version has {', '.join(allowed)}"
+    return Problem(path, f"unknown {path[-1]} {seen} in {dotted(path[:-1])}{hint}", seen, f"one of: {', '.join(allowed)}")
+
+
+def _wrong_type(path: Path, kind: str, value: object, data: object) -> Problem:
+    what = f"{dotted(path)} must be {_WANTED[kind]}, is {shown(value)}"
+    fix = None
+    if kind in ("model_type", "model_attributes_type", "dict_type") and (keys := _keys_of(path, data)):
+        fix = f"{dotted(path)} takes {', '.join(keys)}"
+    elif kind == "string_type" and isinstance(value, (int, float)):
+        fix = f'put it in quotes: "{shown(value)}"'
+    elif kind == "bool_type" and isinstance(value, str) and value.lower() in ("yes", "on", "no", "off"):
+        fix = f"write {'true' if value.lower() in ('yes', 'on') else 'false'}: YAML 1.2 reads {value} as a word"
+    elif kind in ("int_type", "float_type") and isinstance(value, str) and _reads_as(float, value):
+        fix = f"remove the quotes: {value}"
+    return Problem(path, what, shown(value), fix)
+
+
+def _reads_as(kind: Callable[[str], Any], text: str) -> bool:
+    try:
+        kind(text)
+    except ValueError:
+        return False
+    return True

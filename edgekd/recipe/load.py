@@ -1,0 +1,94 @@
+"""The one door: a file and the user's ``--set`` in; a Recipe out, or a RecipeError with the place of all that is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from edgekd.core import RecipeError
+from edgekd.recipe import overrides as set_options
+from edgekd.recipe.explain import problems_of
+from edgekd.recipe.parse import parse
+from edgekd.recipe.problem import Problem, shown
+from edgekd.recipe.schema import Recipe
+from edgekd.recipe.source import Place, Source, snippet
+
+MOST_BYTES = 1_000_000
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
+    """Read and validate a recipe file. ``overrides``: texts of ``--set``, such as "distill.epochs=5".
+
+    Raises RecipeError: the first problem in the order of the file, the others in ``others``. Touches nothing but the file.
+    """
+    text = _read(Path(path))
+    return loads(text, str(path), Path(path).parent, overrides)
+
+
+def loads(text: str, name: str, folder: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """As ``load``, from text. name: stands before line and column; folder: where relative paths of the recipe start."""
+    data, places = parse(text, name)
+    source = Source(name, text, folder, places)
+    if not isinstance(data, dict):
+        what = f"a recipe is a section of keys such as edgekd: 1, this is {shown(data)}"
+        raise RecipeError(
+            what, where=f"{name}:1:1", fix="edgekd schema recipe shows what a recipe holds", snippet=snippet(text, Place(1, 1))
+        )
+    source = set_options.apply(data, source, overrides)
+    return _validated(data, source)
+
+
+def error_at(recipe: Recipe, path: str, what: str, *, seen: str | None = None, fix: str | None = None) -> RecipeError:
+    """An error about the value at a dotted ``path`` that only a later room could find (no such model, no such device)."""
+    problem = Problem(tuple(path.split(".")), what, seen, fix)
+    return recipe._source.error(problem) if recipe._source else RecipeError(what, where=path, seen=seen, fix=fix)
+
+
+def missing_files(recipe: Recipe) -> tuple[RecipeError, ...]:
+    """Files and folders that the recipe names and this machine lacks: data.path, teacher.weights, student.weights."""
+    named = {"teacher.weights": recipe.teacher.weights, "student.weights": recipe.student.weights, "data.path": recipe.data.path}
+    errors = []
+    for key, path in named.items():
+        if path is None or path in ("train", "none", "imagenet"):
+            continue
+        found, kind = recipe.resolve(path), "folder" if key == "data.path" else "file"
+        if not (found.is_dir() if kind == "folder" else found.is_file()):
+            fix = "relative paths start at the folder of the recipe"
+            errors.append(error_at(recipe, key, f"{key}: no {kind} {shown(str(found))}", seen=path, fix=fix))
+    return tuple(errors)
+
+
+def _validated(data: dict[str, Any], source: Source) -> Recipe:
+    try:
+        recipe = Recipe.model_validate(data)
+    except ValidationError as error:
+        found = sorted(problems_of(error, data), key=source.order)
+        first, *others = [source.error(problem) for problem in dict.fromkeys(found)]
+        first.others = tuple(others)
+        raise first from None
+    recipe._source = source
+    return recipe
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except FileNotFoundError:
+        raise RecipeError("no such recipe", where=str(path), fix="edgekd recipes lists the shipped ones") from None
+    except OSError as error:
+        raise RecipeError(f"the recipe cannot be read: {error.strerror}", where=str(path)) from error
+    if len(content) > MOST_BYTES:
+        what = f"the file has more than {MOST_BYTES:,} bytes, too many for a recipe"
+        raise RecipeError(what, where=str(path), fix="is this the recipe?")
+    try:
+        return content.decode("utf-8-sig").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        before = content[: error.start]
+        line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
+        raise RecipeError(
+            "the file is not UTF-8 text", where=f"{path}:{line}:{column}", seen=f"byte 0x{content[error.start]:02x}"
+        ) from None

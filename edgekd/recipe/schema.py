@@ -1,0 +1,184 @@
+"""Recipe: the user's file, validated and frozen. It names no Python path and runs no code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, PlainValidator, PrivateAttr, ValidationInfo, model_validator
+
+from edgekd.core import Gate
+from edgekd.recipe.distill import Distill, Nothing
+from edgekd.recipe.gates import nested, read_gates
+from edgekd.recipe.metrics import gates_json_schema
+from edgekd.recipe.problem import Problem, Problems, did_you_mean
+from edgekd.recipe.section import Identifier, Name, PlainName, Section, Seed
+from edgekd.recipe.source import Source
+from edgekd.recipe.training import Training
+
+_SMALLEST, _LARGEST = 8, 1024  # pixels; below 8 nothing of a network's strides is left
+_PRECISIONS = {"onnxruntime": ("fp32", "int8"), "tensorrt": ("fp32", "fp16", "int8", "int8+fp16")}
+
+
+def _threads(value: object) -> object:
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 1024):
+        return value
+    raise ValueError("must be auto or a whole number in 1..1024")
+
+
+def _image_size(value: object) -> int | tuple[int, int]:
+    sides: list[Any] = list(value) if isinstance(value, (list, tuple)) else [value, value]
+    if len(sides) != 2 or not all(isinstance(side, int) and not isinstance(side, bool) for side in sides):
+        raise ValueError("must be a whole number of pixels, or [height, width]")
+    if not all(_SMALLEST <= side <= _LARGEST for side in sides):
+        raise ValueError(f"must lie in {_SMALLEST}..{_LARGEST} pixels")
+    return value if isinstance(value, int) else (sides[0], sides[1])
+
+
+def _weights(*words: str) -> AfterValidator:
+    """A word of ``words`` or the path of a weights file. A bare word that is no file name is taken for a misspelt word."""
+
+    def check(value: str) -> str:
+        if value in words or (("/" in value or value.endswith((".safetensors", ".pt", ".pth"))) and "\0" not in value):
+            return value
+        if value.endswith(".onnx"):
+            raise ValueError("must not be an ONNX file: this version reads .safetensors, .pt and .pth")
+        near = did_you_mean(value, words)
+        raise ValueError(f"must be {', '.join(words)} or the path of a .safetensors, .pt or .pth file{near}")
+
+    return AfterValidator(check)
+
+
+def _folder(value: str) -> str:
+    if not value.strip() or "\0" in value:
+        raise ValueError("must be the path of a folder")
+    return value
+
+
+def _gates(value: object, info: ValidationInfo) -> dict[str, Any]:
+    targets = info.data.get("targets")
+    return nested(read_gates(value, None if targets is None else list(targets)))
+
+
+class Compute(Section):
+    """Where training runs. precision auto: bf16 where measured to be faster."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: Annotated[Literal["auto"] | int, PlainValidator(_threads, json_schema_input_type=Literal["auto"] | int)] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+
+
+class Data(Section):
+    """Images with labels. hflip None: what suits the source (digits are not mirrored, photographs are)."""
+
+    source: Literal["digits", "imagefolder"]
+    path: Annotated[str, AfterValidator(_folder)] | None = None
+    image_size: Annotated[int | tuple[int, int], PlainValidator(_image_size, json_schema_input_type=int | tuple[int, int])]
+    split_seed: Seed = 0
+    hflip: bool | None = None
+
+    @property
+    def height_width(self) -> tuple[int, int]:
+        size = self.image_size
+        return (size, size) if isinstance(size, int) else size
+
+    @model_validator(mode="after")
+    def _path_fits_source(self) -> Data:
+        if self.source == "imagefolder" and self.path is None:
+            raise Problems(
+                [Problem((), "data.path is missing: imagefolder reads images from a folder", fix="path: FOLDER", on="key")]
+            )
+        if self.source == "digits" and self.path is not None:
+            what = "data.path has no meaning for digits, which come with edgekd"
+            raise Problems([Problem(("path",), what, self.path, "leave path out, or use source: imagefolder", on="key")])
+        return self
+
+
+class Teacher(Training):
+    """A model with weights from a file or torchvision, or trained here. tune: which part trains."""
+
+    model: Identifier
+    width: Annotated[float, Field(gt=0, le=10)] = 1.0
+    weights: Annotated[str, _weights("train", "imagenet")] = "train"
+    tune: Literal["all", "head"] = "all"
+    epochs: Annotated[int, Field(ge=0, le=100_000)] = 0
+
+    @model_validator(mode="after")
+    def _has_something_to_learn_from(self) -> Teacher:
+        if self.weights == "train" and self.tune == "head":
+            what = "teacher.tune: head needs weights that already know something; weights: train starts from nothing"
+            raise Problems([Problem(("tune",), what, "head", "use tune: all, weights: imagenet, or a weights file")])
+        if self.weights == "train" and self.epochs < 1:
+            what = "teacher.weights: train needs epochs, at least 1"
+            at = ("epochs",) if "epochs" in self.model_fields_set else ()
+            raise Problems([Problem(at, what, str(self.epochs), "epochs: 8, or weights: imagenet, or a weights file")])
+        return self
+
+
+class Student(Section):
+    model: Identifier
+    width: Annotated[float, Field(gt=0, le=10)] = 1.0
+    weights: Annotated[str, _weights("none", "imagenet")] = "none"
+
+
+class Quantize(Section):
+    """mode auto: post-training quantization, held against the gates of quantize."""
+
+    mode: Literal["ptq", "auto"] = "ptq"
+    calibration_images: Annotated[int, Field(ge=1, le=1_000_000)] = 512
+
+
+class TargetSpec(Section):
+    """A device as this recipe uses it."""
+
+    device: Identifier
+    runtime: Literal["onnxruntime", "tensorrt"]
+    precision: Literal["fp32", "fp16", "int8", "int8+fp16"] = "int8"
+    required: Literal["always", "when-connected"] = "always"
+    threads: Annotated[int, Field(ge=1, le=1024)] = 1
+
+    @model_validator(mode="after")
+    def _runtime_has_precision(self) -> TargetSpec:
+        able = _PRECISIONS[self.runtime]
+        if self.precision not in able:
+            what = f"{self.runtime} targets cannot run precision {self.precision}"
+            raise Problems([Problem(("precision",), what, self.precision, f"one of: {', '.join(able)}")])
+        return self
+
+
+class Recipe(Section):
+    """What to make of which images, for which targets, and how good it must be. ``load`` is the way to read one from a file."""
+
+    edgekd: Literal[1]
+    name: Name
+    seed: Seed = 0
+    compute: Compute = Compute()
+    data: Data
+    teacher: Teacher
+    student: Student
+    distill: Distill
+    quantize: Quantize = Quantize()
+    targets: Annotated[dict[PlainName, TargetSpec], Field(min_length=1, max_length=64)]
+    gates: Annotated[dict[str, Any], PlainValidator(_gates), Field(default_factory=dict, json_schema_extra=gates_json_schema)]
+
+    _source: Source | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Recipe:
+        if isinstance(self.distill, Nothing) and self.student.weights == "none":
+            what = "distill.method: none skips the training, but student.weights gives no trained student"
+            raise Problems([Problem(("distill", "method"), what, "none", "student.weights: PATH, or a method that trains")])
+        return self
+
+    @property
+    def folder(self) -> Path:
+        """Where relative paths of the recipe start: the folder of its file, else the current one. Not part of ``as_json``."""
+        return self._source.folder if self._source else Path()
+
+    def resolve(self, path: str) -> Path:
+        """A path of the recipe as a path of this machine: ``~`` is the home, relative ones start at the recipe's folder."""
+        return self.folder / Path(path).expanduser()
+
+    def gate_list(self) -> tuple[Gate, ...]:
+        """The gates in the order of the file."""
+        return read_gates(self.gates, list(self.targets))
