@@ -7,10 +7,14 @@ and golden/logits-<flavour>.npy (float32 [K, classes]). load() trusts a file onl
 import json
 import math
 import os
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Union
 
 from . import integrity, onnxrt, preprocess
 from .probe import flavour_for
 from .problem import Problem, one_line
+
+if TYPE_CHECKING:
+    import numpy
 
 # Golden logits on another CPU: integer sums are exact, only requantisation rounds otherwise. Two executions of one quantised
 # net were measured 31 dB apart or more and 98 % agreeing; float differs by summation order alone.
@@ -19,7 +23,7 @@ LEAST_SQNR_DB = {"int8": 25.0, "fp32": 60.0}
 _MOST_IMAGES_AT_ONCE = 64
 
 
-def load(path, flavour=None, threads=1):
+def load(path: "Union[str, os.PathLike[str]]", flavour: Optional[str] = None, threads: int = 1) -> "Bundle":
     """Open the bundle in folder ``path``. flavour: "ort", "ort_w7" or "fp32"; None picks the int8 one that suits this CPU.
 
     Raises Problem: "input" (no bundle there, no such flavour), "integrity" (changed files), "environment" (no onnxruntime).
@@ -29,7 +33,7 @@ def load(path, flavour=None, threads=1):
     return Bundle(folder, manifest, _choose(manifest, flavour), threads)
 
 
-def verify(path):
+def verify(path: "Union[str, os.PathLike[str]]") -> List[str]:
     """Every difference between a bundle and what it promises, one line each; [] when it is whole and its golden cases agree.
 
     First all files; the golden cases of every model are run only when the files are right. Raises Problem as load() does.
@@ -57,7 +61,7 @@ class Bundle:
             raise Problem("integrity", "labels and classes differ", os.path.join(folder, "labels.json"), seen)
         self._session = onnxrt.open_session(self._path(model["path"]), threads)
 
-    def predict(self, images, top=1):
+    def predict(self, images: Any, top: int = 1) -> List[Dict[str, Any]]:
         """One prediction an image, in order: {"label", "index", "probability", "top": [{"label", "index", "probability"}, ...]}.
 
         images: one or an iterable of what preprocess.decode takes (paths, bytes, Pillow images, uint8 arrays [H, W, 3]).
@@ -66,7 +70,7 @@ class Bundle:
         """
         return [self._prediction(row, top) for row in self.logits(images)]
 
-    def logits(self, images):
+    def logits(self, images: Any) -> "numpy.ndarray":
         """float32 [N, classes] of images as in predict()."""
         import numpy
 
@@ -76,7 +80,7 @@ class Bundle:
             rows.append(self.logits_of_pixels(numpy.stack(part)))
         return numpy.concatenate(rows) if rows else numpy.zeros((0, len(self.labels)), numpy.float32)
 
-    def logits_of_pixels(self, pixels):
+    def logits_of_pixels(self, pixels: "numpy.ndarray") -> "numpy.ndarray":
         """float32 [N, classes] of images already at the model's size: uint8 [N, H, W, 3]."""
         logits = onnxrt.run(self._session, preprocess.normalize(pixels, self.preprocessing))
         if logits.shape[1] != len(self.labels):
@@ -84,7 +88,7 @@ class Bundle:
             raise Problem("integrity", "the model does not fit the labels", self.folder, seen)
         return logits
 
-    def golden(self):
+    def golden(self) -> Dict[str, Any]:
         """Run the golden cases: {"cases": n, "agree": n with the same argmax, "sqnr_db", "max_abs"} against the stored logits.
 
         sqnr_db: 10 log10(sum ref^2 / sum (ref - got)^2), None when every bit is equal.
@@ -96,14 +100,12 @@ class Bundle:
         if expected.shape != got.shape or not len(got) or not numpy.isfinite(expected).all():
             seen = "%s expected, %s computed" % (expected.shape, got.shape)
             raise Problem("integrity", "the golden cases do not fit the model", self.folder, seen)
-        noise = float(((expected.astype(numpy.float64) - got) ** 2).sum())
-        signal = float((expected.astype(numpy.float64) ** 2).sum())
-        if noise:
-            sqnr_db = 10 * math.log10(signal / noise) if signal and math.isfinite(noise) else -math.inf
+        reference = expected.astype(numpy.float64)
+        signal, noise = float((reference**2).sum()), float(((reference - got) ** 2).sum())
         return {
             "cases": len(got),
             "agree": int((expected.argmax(1) == got.argmax(1)).sum()),
-            "sqnr_db": sqnr_db if noise else None,
+            "sqnr_db": _sqnr_db(signal, noise),
             "max_abs": float(numpy.abs(expected - got).max()),
         }
 
@@ -164,6 +166,12 @@ def _golden_differences(model, result):
     if result["sqnr_db"] is not None and result["sqnr_db"] < least:
         lines.append("%s: SQNR %.1f dB, must be at least %g" % (name, result["sqnr_db"], least))
     return lines
+
+
+def _sqnr_db(signal, noise):
+    if noise == 0:
+        return None
+    return 10 * math.log10(signal / noise) if signal and math.isfinite(noise) else -math.inf
 
 
 def _many(images):

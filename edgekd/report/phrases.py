@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from edgekd.core.duration import in_words
+
 MISSING = "—"
 _FIXED_DECIMALS = {"fraction": 3, "dB": 1, "count": 0}
 _MOST_DECIMALS = 12
@@ -49,17 +51,7 @@ def limit_text(bound: str, limit: float) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """0.4 s · 38 s · 2 m 11 s · 3 h 04 m."""
-    if seconds is None:
-        return MISSING
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} m {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} m"
+    return MISSING if seconds is None else in_words(seconds)
 
 
 def age(seconds: float) -> str:
@@ -72,8 +64,3 @@ def age(seconds: float) -> str:
 def megabytes(size: int) -> str:
     """Bytes as MB of 10⁶, three digits."""
     return f"{number(size / 1e6, decimals('MB', [size / 1e6]))} MB" if size >= 1e4 else f"{size / 1e3:.1f} kB"
-
-
-def printable(text: str) -> str:
-    """One line that cannot steer a terminal: control characters become visible escapes."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)

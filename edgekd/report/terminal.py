@@ -14,8 +14,9 @@ from rich.console import Console
 from rich.text import Text
 
 from edgekd.core import Verdict
+from edgekd.core.printable import printable
 from edgekd.report.document import Document, StagePart, parse
-from edgekd.report.phrases import MISSING, duration, printable
+from edgekd.report.phrases import MISSING, duration
 from edgekd.report.rows import Row, bundle_text, data_text, misses, rows_of, status_text, steps_to_show, verdict_text
 
 PIPED_WIDTH = 120  # what is not a terminal and sets no COLUMNS: wide enough for one line a row
