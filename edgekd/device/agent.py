@@ -99,12 +99,11 @@ def _probe(request):
 
 
 def _build(request):
-    example = _example(request)
-    return {"models": {name: onnxrt.build(path, example, request["threads"]) for name, path in _models(request)}}
+    return {"models": {name: onnxrt.build(path, request["threads"]) for name, path in _models(request)}}
 
 
 def _measure(request):
-    plan, example = request["plan"], _example(request)
+    plan, example = request["plan"], _array(request, request["example"])
     with measuring_lock(float(request["lock_wait_s"])) as waited_s:
         queries = {}
         for name, path in _models(request):
@@ -149,10 +148,6 @@ def _clean(request):
 
 def _models(request):
     return [(name, _checked(request, request["models"][name])) for name in sorted(request["models"])]
-
-
-def _example(request):
-    return _array(request, request["example"])
 
 
 def _array(request, described):

@@ -9,7 +9,7 @@ _MAIN = "import sys\n\nfrom %s.__main__ import main\n\nsys.exit(main(sys.argv[1:
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 
 
-def build_zipapp():
+def build_zipapp() -> bytes:
     """The zipapp's bytes. Stored, not deflated: zlib's output differs between versions."""
     content = io.BytesIO()
     content.write(b"#!/usr/bin/env python3\n")

@@ -87,20 +87,32 @@ def query(session, example):
     return one_query
 
 
-def build(path, example, threads):
+def build(path, threads):
     """Open the model as it will run and say what it is: {"load_s", "size_mb", "layers", "peak_memory_mb"}.
 
-    example: float32 [1, 3, H, W]. peak_memory_mb is of the whole process, this model loaded and run.
+    One query, of zeros, is executed. peak_memory_mb is of the whole process, this model loaded and run.
     """
     _reset_peak_memory()
     start = time.perf_counter()
     session = open_session(path, threads)
     load_s = time.perf_counter() - start
+    example = _zeros(session, path)
     run(session, example)
     peak = probe.peak_memory_mb()
     del session
     return {"load_s": round(load_s, 4), "size_mb": os.path.getsize(path) / 1e6, "peak_memory_mb": peak,
             "layers": executed_layers(path, example, threads)}  # fmt: skip
+
+
+def _zeros(session, path):
+    """One query of zeros in the model's own input shape."""
+    import numpy
+
+    shape = session.get_inputs()[0].shape
+    if len(shape) != 4 or not all(isinstance(size, int) for size in shape[1:]):
+        fix = "export it with a fixed height and width"
+        raise Problem("device", "the model's input is not [N, channels, height, width]", str(path), str(shape), fix)
+    return numpy.zeros([shape[0] if isinstance(shape[0], int) else 1] + shape[1:], numpy.float32)
 
 
 def executed_layers(path, example, threads=1):

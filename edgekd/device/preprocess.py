@@ -9,8 +9,12 @@ import io
 import os
 import struct
 import zlib
+from typing import TYPE_CHECKING, Any, Dict
 
 from .problem import Problem, one_line
+
+if TYPE_CHECKING:
+    import numpy
 
 MOST_PIXELS = 1 << 26  # 67 megapixels; Pillow itself only warns above 89
 WHITE = (255, 255, 255, 255)
@@ -20,7 +24,7 @@ _ORIENTATION_TAG = 0x0112
 _BROKEN = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, struct.error, zlib.error)
 
 
-def decode(source, spec):
+def decode(source: Any, spec: Dict[str, Any]) -> "numpy.ndarray":
     """One image, resized and cropped: uint8 [h, w, 3], RGB, C-contiguous.
 
     source: a path, the bytes of a file, a binary file object, a Pillow image, or a uint8 array [H, W], [H, W, 3] or [H, W, 4].
@@ -36,7 +40,7 @@ def decode(source, spec):
     return numpy.ascontiguousarray(numpy.asarray(pixels, dtype=numpy.uint8))
 
 
-def normalize(images, spec):
+def normalize(images: "numpy.ndarray", spec: Dict[str, Any]) -> "numpy.ndarray":
     """uint8 [N, H, W, 3] to float32 [N, 3, H, W], C-contiguous: (x / 255 - mean) / std, rounded once from float64.
 
     Raises Problem "input": another dtype or shape.

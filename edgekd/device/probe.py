@@ -10,6 +10,7 @@ import platform
 import re
 import sys
 import time
+from typing import Any, Dict
 
 _MOST_BYTES = 1 << 20
 # Instruction sets that decide which int8 kernels onnxruntime has; names as Linux prints them in /proc/cpuinfo.
@@ -65,7 +66,7 @@ def needs_seven_bit_weights(arch, isa):
     return arch in _X86 and not any(name in isa for name in _PRECISE_INT8)
 
 
-def flavour_for(device_identity):
+def flavour_for(device_identity: Dict[str, Any]) -> str:
     """Which int8 ONNX flavour is fast and right on a device, from its identity: "ort" or "ort_w7"."""
     return "ort_w7" if needs_seven_bit_weights(device_identity["arch"], device_identity["isa"]) else "ort"
 

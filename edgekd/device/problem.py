@@ -1,5 +1,7 @@
 """Problem: what went wrong on a device, told to a person. It crosses the wire as JSON; a host makes its own error kinds of it."""
 
+from typing import Any, Dict
+
 EXIT_CODES = {"bug": 1, "input": 2, "environment": 5, "device": 6, "integrity": 7, "locked": 8}
 
 
@@ -14,10 +16,10 @@ class Problem(Exception):
         return "%s: %s" % (self.where, self.what) if self.where else self.what
 
     @property
-    def exit_code(self):
+    def exit_code(self) -> int:
         return EXIT_CODES[self.code]
 
-    def as_json(self):
+    def as_json(self) -> Dict[str, Any]:
         return {"code": self.code, "what": self.what, "where": self.where, "seen": self.seen, "fix": self.fix}
 
 

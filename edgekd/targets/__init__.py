@@ -1,0 +1,25 @@
+"""Targets: what a device is, how to reach it, what runs on it, and whether the numbers it gives can be trusted. Never torch."""
+
+from edgekd.device import flavour_for
+from edgekd.targets.client import Connection, connect
+from edgekd.targets.layers import float_layers
+from edgekd.targets.plan import MeasuringPlan, plan_for
+from edgekd.targets.profiles import Profile, profile, profiles
+from edgekd.targets.suspect import suspicions
+from edgekd.targets.target import Target, resolve, why_not_measured
+
+__all__ = [
+    "Connection",
+    "MeasuringPlan",
+    "Profile",
+    "Target",
+    "connect",
+    "flavour_for",
+    "float_layers",
+    "plan_for",
+    "profile",
+    "profiles",
+    "resolve",
+    "suspicions",
+    "why_not_measured",
+]

@@ -1,0 +1,187 @@
+"""The protocol client: a connection to a target's agent, whose every failure is an error a person can act on.
+
+Requests and replies are JSON between random markers; models and tensors travel as files with their sha256.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import secrets
+import signal
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgekd.core import DeviceError, EdgekdError, IntegrityError
+from edgekd.core.files import disk_problems, sha256_of
+from edgekd.device import build_zipapp
+from edgekd.targets.plan import MeasuringPlan
+from edgekd.targets.target import Target
+from edgekd.targets.transport import Answer, LocalTransport, Transport
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+MARKER = "edgekd-workdir"  # the agent deletes nothing in a folder without this file
+CHUNK_BYTES = 64 << 20
+LOCK_WAIT_S = 600.0
+_GRACE_S = 10.0  # beyond the agent's own deadline: it says what happened, the host only that nothing was heard
+_PROBE_S, _BUILD_S, _INFER_S, _CLEAN_S = 30.0, 600.0, 120.0, 60.0
+_SECONDS_AN_IMAGE = 1.0  # slower than this is hung: ResNet-152 at 224 px takes about 0.3 s on one old core
+
+
+@contextmanager
+def connect(target: Target) -> Iterator[Connection]:
+    """Reach the target's device: a private work folder there, the agent put into it; both are gone afterwards.
+
+    Raises DeviceError for a target this version cannot measure (ask ``Target.why_not_measured`` first).
+    """
+    reason = target.why_not_measured()
+    if reason:
+        raise DeviceError("the target cannot be reached", where=target.name, seen=reason)
+    transport = LocalTransport()
+    try:
+        yield Connection(target, transport)
+    finally:
+        transport.close()
+
+
+class Connection:
+    """An agent in reach. Every method may raise DeviceError (hung, died, garbage, refused), EnvironmentProblem (no
+    onnxruntime there), IntegrityError (files changed on the way), LockedError (another measurement runs)."""
+
+    def __init__(self, target: Target, transport: Transport) -> None:
+        self.target, self._transport = target, transport
+        self._put_bytes("edgekd.pyz", build_zipapp())
+        self._put_bytes(MARKER, b"")
+
+    def probe(self) -> dict[str, Any]:
+        """{"identity": who the device is, stable between runs; "conditions": how it is doing now}; see device/probe.py."""
+        return self._call("probe", {}, _PROBE_S)
+
+    def build(self, models: Mapping[str, Path]) -> dict[str, Any]:
+        """Open each model as it will run: {model: {"load_s", "size_mb", "peak_memory_mb", "layers": [{"op", "name", "provider",
+        "dtype"}]}}. One query, of zeros, is executed to see the layers."""
+        reply = self._call("build", {"models": self._put_all(models), "threads": self.target.threads}, _BUILD_S)
+        return dict(reply["models"])
+
+    def measure(
+        self, models: Mapping[str, Path], example: NDArray[np.float32], plan: MeasuringPlan, *, lock_wait_s: float = LOCK_WAIT_S
+    ) -> dict[str, Any]:
+        """Time single queries of the models in interleaved blocks, holding the machine's measuring lock.
+
+        Returns {"rounds": {model: [[ms, ...], ...]}, "queries_per_round", "seconds", "peak_memory_mb", "conditions": {"before",
+        "between": [...], "after", "threads", "cpus", "waited_share"}}; see ``suspicions`` for what the conditions are for.
+        """
+        request = {
+            "models": self._put_all(models), "example": self._put_array("example.npy", example),
+            "threads": self.target.threads, "plan": plan.as_json(), "lock_wait_s": lock_wait_s,
+        }  # fmt: skip
+        least = plan.rounds * (plan.queries_per_round + plan.discard) * len(models)
+        deadline_s = lock_wait_s + 4 * plan.budget_s + least * _SECONDS_AN_IMAGE
+        return self._call("measure", request, deadline_s)
+
+    def infer(
+        self, model: Path, inputs: NDArray[np.float32], *, optimised: bool = True, batch: int = 1, deadline_s: float | None = None
+    ) -> NDArray[np.float32]:
+        """Logits float32 [N, classes] of inputs float32 [N, 3, H, W], in the same order.
+
+        optimised False runs every node as written, the reference for parity. batch: images a query.
+        """
+        import numpy as np
+
+        if not len(inputs):
+            raise DeviceError("nothing to infer", where=self.target.name, seen="0 images")
+        size = max(1, CHUNK_BYTES // max(1, inputs[:1].nbytes))
+        chunks = [inputs[start : start + size] for start in range(0, len(inputs), size)]
+        described = [self._put_array(f"inputs-{number}.npy", chunk) for number, chunk in enumerate(chunks)]
+        request = {
+            "model": self._put("model.onnx", model), "inputs": described, "threads": self.target.threads,
+            "optimised": optimised, "batch": batch,
+        }  # fmt: skip
+        reply = self._call("infer", request, deadline_s or _INFER_S + _SECONDS_AN_IMAGE * len(inputs))
+        logits = np.concatenate([np.load(self._got(one), allow_pickle=False) for one in reply["outputs"]])
+        if len(logits) != len(inputs):
+            raise DeviceError("another number of results than of images", where=self._where("infer"), seen=str(logits.shape))
+        return logits
+
+    def clean(self) -> None:
+        """Delete everything in the work folder but the agent."""
+        self._call("clean", {}, _CLEAN_S)
+
+    def _call(self, verb: str, request: Mapping[str, Any], deadline_s: float) -> dict[str, Any]:
+        token = secrets.token_hex(8)
+        content = json.dumps({**request, "workdir": self._transport.workdir, "deadline_s": deadline_s}).encode()
+        answer = self._transport.call(["agent", verb, "--token", token], content, deadline_s + _GRACE_S)
+        reply = reply_of(answer, token, self._where(verb), deadline_s)
+        if "error" not in reply:
+            return reply
+        error = EdgekdError.from_json(reply["error"])
+        error.where = " ".join(part for part in (self._where(verb), error.where) if part)
+        raise error
+
+    def _where(self, verb: str) -> str:
+        return f"{self.target.name}: {verb}"
+
+    def _put_all(self, models: Mapping[str, Path]) -> dict[str, dict[str, str]]:
+        return {name: self._put(f"model-{number}.onnx", path) for number, (name, path) in enumerate(models.items())}
+
+    def _put(self, name: str, source: Path) -> dict[str, str]:
+        self._transport.put(source, name)
+        return {"path": name, "sha256": sha256_of(source)}
+
+    def _put_array(self, name: str, array: NDArray[np.float32]) -> dict[str, str]:
+        import numpy as np
+
+        content = io.BytesIO()
+        np.save(content, np.ascontiguousarray(array, dtype=np.float32), allow_pickle=False)
+        return self._put_bytes(name, content.getvalue())
+
+    def _put_bytes(self, name: str, content: bytes) -> dict[str, str]:
+        with disk_problems(Path(tempfile.gettempdir())), tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
+            path = Path(folder, name)
+            path.write_bytes(content)
+            return self._put(name, path)
+
+    def _got(self, described: Mapping[str, str]) -> Path:
+        path = self._transport.get(described["path"])
+        if not path.is_file() or sha256_of(path) != described["sha256"]:
+            raise IntegrityError("a result arrived with other bytes", where=self._where("infer"), seen=described["path"])
+        return path
+
+
+def reply_of(answer: Answer, token: str, where: str, deadline_s: float) -> dict[str, Any]:
+    """The agent's reply, found between its markers. Raises DeviceError, showing what came instead."""
+    begin, end = f"EDGEKD-{token}-BEGIN\n".encode(), f"\nEDGEKD-{token}-END".encode()
+    _, begun, rest = answer.stdout.partition(begin)
+    body, ended, _ = rest.partition(end)
+    if not (begun and ended):
+        raise _no_reply(answer, where, deadline_s)
+    try:
+        reply = json.loads(body)
+    except ValueError as error:
+        raise DeviceError("the agent's reply is not JSON", where=where, seen=_tail(body)) from error
+    if not isinstance(reply, dict):
+        raise DeviceError("the agent's reply is not an object", where=where, seen=_tail(body))
+    return reply
+
+
+def _no_reply(answer: Answer, where: str, deadline_s: float) -> DeviceError:
+    said = _tail(answer.stderr) or _tail(answer.stdout) or "nothing"
+    if answer.status is None:
+        fix = "look at what else runs on the device"
+        return DeviceError(f"the agent hung: nothing was heard {_GRACE_S:g} s past its deadline of {deadline_s:g} s", where=where,
+                           seen=said, fix=fix)  # fmt: skip
+    if answer.status < 0:
+        name = signal.Signals(-answer.status).name if -answer.status in set(signal.Signals) else f"signal {-answer.status}"
+        fix = "out of memory? See the kernel's log (dmesg)" if name == "SIGKILL" else "try another onnxruntime version"
+        return DeviceError(f"the agent was killed by {name}", where=where, seen=said, fix=fix)
+    return DeviceError(f"the agent gave no reply and ended with status {answer.status}", where=where, seen=said)
+
+
+def _tail(content: bytes, most: int = 300) -> str:
+    return " ".join(content[-most:].decode("utf-8", "replace").split())

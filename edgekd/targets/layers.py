@@ -1,0 +1,26 @@
+"""What a runtime really executes, counted: an int8 model that computes in float is not an int8 model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+# onnxruntime's names for convolutions and matrix products, plain and after its own fusions and layout changes.
+_HEAVY = frozenset(
+    {
+        "Conv", "FusedConv", "NhwcFusedConv", "NhwcConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul",
+        "MatMulNBits", "TransposeMatMul", "FusedMatMulActivation",
+    }
+)  # fmt: skip
+_FLOATS = frozenset({"float", "float16", "double", "bfloat16"})
+
+
+def float_layers(layers: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Names of the convolutions and matrix products that ran in floating point.
+
+    layers: what the agent's ``build`` says was executed: {"op", "name", "provider", "dtype"}; a dtype that is not known
+    counts as floating point.
+    """
+    return [
+        str(layer["name"]) for layer in layers if layer["op"] in _HEAVY and (layer["dtype"] is None or layer["dtype"] in _FLOATS)
+    ]

@@ -1,0 +1,43 @@
+"""The measuring plan: how many rounds of how many single queries the gates at hand need."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+from edgekd.core import Gate
+from edgekd.core.statistics import LEAST_ROUNDS, least_queries
+
+LEAST_QUERIES_PER_ROUND = 100
+DISCARD = 10  # queries before every block, not timed: the caches of the other model must be gone
+BLOCK_S = 0.25  # a block of a fast model lasts this long, so that one scheduler tick or interrupt does not decide it
+BUDGET_S = 30.0
+
+
+@dataclass(frozen=True)
+class MeasuringPlan:
+    """queries_per_round: the least, for each model; more when its block would be shorter than ``block_s`` seconds, as far as
+    all rounds stay within ``budget_s`` seconds. discard: untimed queries before each block."""
+
+    rounds: int = LEAST_ROUNDS
+    queries_per_round: int = LEAST_QUERIES_PER_ROUND
+    discard: int = DISCARD
+    block_s: float = BLOCK_S
+    budget_s: float = BUDGET_S
+
+    def as_json(self) -> dict[str, float]:
+        return asdict(self)
+
+
+def plan_for(gates: Iterable[Gate], *, budget_s: float = BUDGET_S) -> MeasuringPlan:
+    """A plan that lets these gates be decided: enough queries for each gated percentile, enough rounds for each confidence.
+
+    Gates on other things than latency and speed are passed over. Rounds: min-max of r rounds bounds their median on one side
+    with confidence 1 - 0.5**r. Queries: the rank rule (p90 64, p99 662), and never fewer than 100 a round.
+    """
+    latency = [gate for gate in gates if gate.metric.startswith("latency_ms") or gate.metric in ("speedup", "throughput")]
+    rounds = max([LEAST_ROUNDS, *(math.ceil(math.log2(1 / (1 - gate.confidence)) - 1e-9) for gate in latency if gate.confidence)])
+    percentiles = [int(gate.metric.rpartition(".p")[2]) / 100 for gate in latency if ".p" in gate.metric]
+    queries = max([0, *(least_queries(q) for q in percentiles)])
+    return MeasuringPlan(rounds, max(LEAST_QUERIES_PER_ROUND, math.ceil(queries / rounds)), budget_s=budget_s)

@@ -1,0 +1,83 @@
+"""Target: a device as a recipe uses it; device + runtime + precision + required or not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from edgekd.core import InputError
+from edgekd.targets.profiles import Profile, profile
+
+# onnxruntime's CPU kernels compute in float32 or in int8; an fp16 model would be computed in float32.
+_RUNTIME_PRECISIONS = {
+    "onnxruntime": ("fp32", "int8"),
+    "tensorrt": ("fp32", "fp16", "int8", "int8+fp16"),
+}
+
+
+class TargetSpec(Protocol):
+    """What a recipe says about one target (``edgekd.recipe.TargetSpec`` is one)."""
+
+    @property
+    def device(self) -> str: ...
+    @property
+    def runtime(self) -> str: ...
+    @property
+    def precision(self) -> str: ...
+    @property
+    def required(self) -> str: ...
+    @property
+    def threads(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class Target:
+    """name: the recipe's word for it. required: "always" or "when-connected". threads: of one query on a CPU."""
+
+    name: str
+    profile: Profile
+    runtime: str
+    precision: str
+    required: str
+    threads: int
+
+    def why_not_measured(self) -> str | None:
+        """The reason why this version cannot measure the target, or None when it can."""
+        if self.runtime == "tensorrt":
+            return "this version cannot drive TensorRT devices yet"
+        if not self.profile.is_local:
+            return "this version drives only the machine it runs on"
+        return None
+
+
+def resolve(name: str, spec: TargetSpec) -> Target:
+    """The target ``name`` of a recipe. Raises InputError: unknown device, or a runtime or precision the device cannot run."""
+    where = f"targets.{name}"
+    try:
+        device = profile(spec.device)
+    except InputError as error:
+        raise InputError(error.what, where=f"{where}.device", seen=error.seen, fix=error.fix) from error
+    if spec.runtime not in device.runtimes:
+        raise InputError(
+            f"{device.name} does not run {spec.runtime}",
+            where=f"{where}.runtime",
+            seen=spec.runtime,
+            fix=f"runtime: {' or '.join(device.runtimes)}",
+        )
+    able = [one for one in _RUNTIME_PRECISIONS[spec.runtime] if all(part in device.precisions for part in one.split("+"))]
+    if spec.precision not in able:
+        why = f"{device.name} has no int8 units" if "int8" in spec.precision and not device.int8_native else "not supported"
+        raise InputError(
+            f"{spec.runtime} on {device.name} cannot run {spec.precision}: {why}",
+            where=f"{where}.precision",
+            seen=spec.precision,
+            fix=f"precision: {' or '.join(able)}",
+        )
+    return Target(name, device, spec.runtime, spec.precision, spec.required, spec.threads)
+
+
+def why_not_measured(specs: Mapping[str, TargetSpec]) -> dict[str, str]:
+    """{target: reason} of those of a recipe's targets that cannot be measured here. Raises InputError as ``resolve`` does."""
+    reasons = {name: resolve(name, spec).why_not_measured() for name, spec in specs.items()}
+    return {name: reason for name, reason in reasons.items() if reason is not None}
