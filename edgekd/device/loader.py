@@ -7,7 +7,7 @@ and golden/logits-<flavour>.npy (float32 [K, classes]). load() trusts a file onl
 import json
 import math
 import os
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Union
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple, Union
 
 from . import integrity, onnxrt, preprocess
 from .probe import flavour_for
@@ -38,14 +38,18 @@ def verify(path: "Union[str, os.PathLike[str]]") -> List[str]:
 
     First all files; the golden cases of every model are run only when the files are right. Raises Problem as load() does.
     """
+    return examine(path)[0]
+
+
+def examine(path: "Union[str, os.PathLike[str]]") -> "Tuple[List[str], Dict[str, Dict[str, Any]]]":
+    """What verify() finds, and what Bundle.golden() gave: (lines, {flavour: result}); the second is {} when files differ."""
     folder = os.fspath(path)
     manifest = integrity.read_manifest(folder)
-    lines = integrity.differences(folder, manifest)
-    if lines:
-        return lines
-    for model in manifest["models"]:
-        lines += _golden_differences(model, Bundle(folder, manifest, model, 1).golden())
-    return lines
+    lines, results = integrity.differences(folder, manifest), {}
+    for model in [] if lines else manifest["models"]:
+        results[model["flavour"]] = Bundle(folder, manifest, model, 1).golden()
+        lines += _golden_differences(model, results[model["flavour"]])
+    return lines, results
 
 
 class Bundle:

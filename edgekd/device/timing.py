@@ -4,6 +4,7 @@ Blocks, because query-by-query interleaving measures cold caches. Every query af
 best-of. Between rounds the conditions are sampled, outside the timed part.
 """
 
+import math
 import time
 
 
@@ -11,35 +12,41 @@ def timed_rounds(queries, plan, sample):
     """Time single queries in interleaved blocks.
 
     queries: {name: callable without arguments}, one query each. sample: callable without arguments, called between rounds.
-    plan: {"rounds", "queries_per_round", "discard", "block_s", "budget_s"}. The queries of a block are ``queries_per_round``,
-    or as many as make the fastest model's block last ``block_s``, but fewer where all rounds would outlast ``budget_s``, and
-    never fewer than ``queries_per_round``. Returns {"rounds": {name: [[ms, ...] a round]}, "queries_per_round": n,
-    "waited_share": {name: [share of each block's time in which the process did not run]}, "samples": [...], "seconds": s}.
+    plan: {"rounds", "queries", "discard", "round_s", "budget_s"}. A block has ``queries`` queries. A round has one block of
+    each model, or several turns of them where models are so fast that a round would be over before ``round_s``: then a
+    moment's disturbance hits all models alike. All rounds stay within ``budget_s`` if one turn a round allows it.
+    Returns {"rounds": {name: [[ms, ...] a round]}, "turns": n, "waited_share": {name: [share of each round's timed part in
+    which the process did not run]}, "samples": [...], "seconds": s}.
     """
     names, begun = list(queries), time.time()
     per_query = {name: _settle(queries[name], plan["discard"]) for name in names}
-    count = block_length(plan, per_query)
+    turns = turns_in_a_round(plan, per_query)
     rounds = {name: [] for name in names}
     waited = {name: [] for name in names}
     samples = []
     for number in range(plan["rounds"]):
-        for name in names if number % 2 == 0 else names[::-1]:
-            for _ in range(plan["discard"]):
-                queries[name]()
-            times, share = _block(queries[name], count)
-            rounds[name].append(times)
-            waited[name].append(share)
+        times = {name: [] for name in names}
+        shares = {name: [] for name in names}
+        for turn in range(turns):
+            for name in names if (number + turn) % 2 == 0 else names[::-1]:
+                for _ in range(plan["discard"]):
+                    queries[name]()
+                block, share = _block(queries[name], plan["queries"])
+                times[name] += block
+                shares[name].append(share)
+        for name in names:
+            rounds[name].append(times[name])
+            waited[name].append(round(sum(shares[name]) / turns, 4))
         samples.append(sample())
-    return {"rounds": rounds, "queries_per_round": count, "waited_share": waited, "samples": samples,
-            "seconds": time.time() - begun}  # fmt: skip
+    seconds = time.time() - begun
+    return {"rounds": rounds, "turns": turns, "waited_share": waited, "samples": samples, "seconds": seconds}
 
 
-def block_length(plan, seconds_per_query):
-    """Queries in a block, from the plan and one estimate of seconds a query for each model."""
-    fastest, all_models = min(seconds_per_query.values()), sum(seconds_per_query.values())
-    wanted = max(plan["queries_per_round"], int(plan["block_s"] / max(fastest, 1e-7)))
-    affordable = int(plan["budget_s"] / (plan["rounds"] * max(all_models, 1e-7))) - plan["discard"]
-    return max(plan["queries_per_round"], min(wanted, affordable))
+def turns_in_a_round(plan, seconds_per_query):
+    """How often each model has its block in a round, from the plan and one estimate of seconds a query for each model."""
+    turn_s = max(1e-6, sum(seconds_per_query.values()) * (plan["queries"] + plan["discard"]))
+    wanted, affordable = math.ceil(plan["round_s"] / turn_s), int(plan["budget_s"] / plan["rounds"] / turn_s)
+    return max(1, min(wanted, affordable))
 
 
 def _settle(query, discard):
@@ -51,13 +58,12 @@ def _settle(query, discard):
 
 
 def _block(query, count):
-    """``count`` queries: milliseconds each (to the nanosecond), and the share of the block this thread waited for a CPU."""
+    """``count`` queries: milliseconds each (to the nanosecond), and the share of the block this thread did not run."""
     clock, times = time.perf_counter, [0.0] * count
-    cpu_clock = time.CLOCK_THREAD_CPUTIME_ID
-    began, cpu_began = clock(), time.clock_gettime(cpu_clock)
+    began, cpu_began = clock(), time.clock_gettime(time.CLOCK_THREAD_CPUTIME_ID)
     for index in range(count):
         start = clock()
         query()
         times[index] = clock() - start
-    wall, cpu = clock() - began, time.clock_gettime(cpu_clock) - cpu_began
-    return [round(seconds * 1e3, 6) for seconds in times], round(max(0.0, 1.0 - cpu / wall), 4)
+    wall, cpu = clock() - began, time.clock_gettime(time.CLOCK_THREAD_CPUTIME_ID) - cpu_began
+    return [round(seconds * 1e3, 6) for seconds in times], max(0.0, 1.0 - cpu / wall)

@@ -74,14 +74,14 @@ class Connection:
     ) -> dict[str, Any]:
         """Time single queries of the models in interleaved blocks, holding the machine's measuring lock.
 
-        Returns {"rounds": {model: [[ms, ...], ...]}, "queries_per_round", "seconds", "peak_memory_mb", "conditions": {"before",
+        Returns {"rounds": {model: [[ms, ...], ...]}, "turns", "seconds", "peak_memory_mb", "conditions": {"before",
         "between": [...], "after", "threads", "cpus", "waited_share"}}; see ``suspicions`` for what the conditions are for.
         """
         request = {
             "models": self._put_all(models), "example": self._put_array("example.npy", example),
             "threads": self.target.threads, "plan": plan.as_json(), "lock_wait_s": lock_wait_s,
         }  # fmt: skip
-        least = plan.rounds * (plan.queries_per_round + plan.discard) * len(models)
+        least = plan.rounds * (plan.queries + plan.discard) * len(models)
         deadline_s = lock_wait_s + 4 * plan.budget_s + least * _SECONDS_AN_IMAGE
         return self._call("measure", request, deadline_s)
 

@@ -9,21 +9,21 @@ from dataclasses import asdict, dataclass
 from edgekd.core import Gate
 from edgekd.core.statistics import LEAST_ROUNDS, least_queries
 
-LEAST_QUERIES_PER_ROUND = 100
+LEAST_QUERIES = 100
 DISCARD = 10  # queries before every block, not timed: the caches of the other model must be gone
-BLOCK_S = 0.25  # a block of a fast model lasts this long, so that one scheduler tick or interrupt does not decide it
+ROUND_S = 0.5  # the least time of a round: fast models take turns in it, so that a moment's disturbance hits all alike
 BUDGET_S = 30.0
 
 
 @dataclass(frozen=True)
 class MeasuringPlan:
-    """queries_per_round: the least, for each model; more when its block would be shorter than ``block_s`` seconds, as far as
-    all rounds stay within ``budget_s`` seconds. discard: untimed queries before each block."""
+    """queries: of one block, and so the least of a model in a round. A round lasts ``round_s`` seconds or one block of each
+    model, whichever is longer; all rounds together ``budget_s`` if they can. discard: untimed queries before each block."""
 
     rounds: int = LEAST_ROUNDS
-    queries_per_round: int = LEAST_QUERIES_PER_ROUND
+    queries: int = LEAST_QUERIES
     discard: int = DISCARD
-    block_s: float = BLOCK_S
+    round_s: float = ROUND_S
     budget_s: float = BUDGET_S
 
     def as_json(self) -> dict[str, float]:
@@ -40,4 +40,4 @@ def plan_for(gates: Iterable[Gate], *, budget_s: float = BUDGET_S) -> MeasuringP
     rounds = max([LEAST_ROUNDS, *(math.ceil(math.log2(1 / (1 - gate.confidence)) - 1e-9) for gate in latency if gate.confidence)])
     percentiles = [int(gate.metric.rpartition(".p")[2]) / 100 for gate in latency if ".p" in gate.metric]
     queries = max([0, *(least_queries(q) for q in percentiles)])
-    return MeasuringPlan(rounds, max(LEAST_QUERIES_PER_ROUND, math.ceil(queries / rounds)), budget_s=budget_s)
+    return MeasuringPlan(rounds, max(LEAST_QUERIES, math.ceil(queries / rounds)), budget_s=budget_s)

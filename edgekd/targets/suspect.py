@@ -65,17 +65,15 @@ def _foreign_load(samples: Sequence[Mapping[str, Any]], conditions: Mapping[str,
 
 def _stolen(samples: Sequence[Mapping[str, Any]], conditions: Mapping[str, Any], rules: Rules) -> Iterator[str]:
     seconds, stolen = _elapsed(samples, "clock_s"), _elapsed(samples, "cpu_steal_s")
-    if (
-        "stolen_share" in rules
-        and seconds
-        and stolen is not None
-        and stolen / seconds / conditions["cpus"] > rules["stolen_share"]
-    ):
-        yield f"the hypervisor took {100 * stolen / seconds / conditions['cpus']:.0f} % of this machine's CPU time"
+    if "stolen_share" not in rules or not seconds or stolen is None:
+        return
+    share = stolen / seconds / conditions["cpus"]
+    if share > rules["stolen_share"]:
+        yield f"the hypervisor took {100 * share:.0f} % of this machine's CPU time"
 
 
 def _drift(rounds: Mapping[str, Sequence[Sequence[float]]], rules: Rules) -> Iterator[str]:
-    """Medians of the rounds of one model, all models judged by their common movement: the slowest against the fastest."""
+    """Each model's rounds, the slowest median against the fastest."""
     for name, blocks in rounds.items():
         medians = [median(block) for block in blocks if block]
         if "drift" in rules and medians and max(medians) > min(medians) * (1 + rules["drift"]):
