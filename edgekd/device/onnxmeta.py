@@ -6,6 +6,7 @@ Other fields are skipped, the graph by seeking over it, so that a large model co
 
 import io
 import os
+from typing import Any, Dict
 
 from .problem import Problem
 
@@ -14,7 +15,7 @@ _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _MOST_BYTES = 1 << 20  # of one metadata entry
 
 
-def read_metadata(path):
+def read_metadata(path: Any) -> Dict[str, str]:
     """{key: value} of the model's metadata_props. Raises Problem "input" when the file is missing or not protobuf."""
     try:
         with open(path, "rb") as file:
