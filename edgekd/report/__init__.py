@@ -1,8 +1,8 @@
-"""The report: a pure function of a run folder, as a closing screen, as the JSON document and as one HTML page. No torch, no numpy.
+"""The report: a pure function of a run folder, as a closing screen, as a JSON document and as one HTML page. No torch.
 
-    document = read(run)                                     the JSON document, checked
-    print(render_terminal(document, **screen_of(sys.stdout)))         the closing screen
-    page.write_text(render_html(document, run))              one file, nothing loaded from elsewhere
+document = read(run)                                     the JSON document, checked
+print(render_terminal(document, **screen_of(sys.stdout)))         the closing screen
+page.write_text(render_html(document, run))              one file, nothing loaded from elsewhere
 """
 
 from edgekd.report.document import FILE_NAME, Document, document_schema, read

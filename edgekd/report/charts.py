@@ -38,7 +38,9 @@ def accuracy(points: Sequence[Point]) -> str:
     for tick in ticks:
         canvas.line(x(tick), top, x(tick), bottom, "grid")
         canvas.text(x(tick), bottom + 18, f"{tick:g}", "tick", "middle")
-    canvas.text((left + width - right) / 2, bottom + 40, "top-1 accuracy (fraction of images; whiskers: 95 % interval)", "axis", "middle")
+    canvas.text(
+        (left + width - right) / 2, bottom + 40, "top-1 accuracy (fraction of images; whiskers: 95 % interval)", "axis", "middle"
+    )
     for at, point in enumerate(points):
         y = top + row * (at + 0.5)
         places = decimals("fraction", (point.value,))

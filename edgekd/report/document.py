@@ -1,4 +1,4 @@
-"""The JSON document of a run (schema 1): its shape, its JSON Schema, and reading it back. Public: fields are added, never changed."""
+"""The JSON document of a run (schema 1): its shape, its JSON Schema, and reading it back. Fields are added, never changed."""
 
 from __future__ import annotations
 
@@ -152,7 +152,9 @@ def read(run: Path) -> Document:
     if not run.is_dir():
         raise InputError("there is no such run folder", where=str(run), fix="name the folder that edgekd pipeline made")
     if not path.is_file():
-        raise InputError(f"this folder holds no run: {FILE_NAME} is missing", where=str(run), fix="edgekd pipeline RECIPE makes one")
+        raise InputError(
+            f"this folder holds no run: {FILE_NAME} is missing", where=str(run), fix="edgekd pipeline RECIPE makes one"
+        )
     if path.stat().st_size > MOST_BYTES:
         raise InputError("the document is too large to be one", where=str(path), seen=f"{path.stat().st_size} bytes")
     try:
@@ -164,4 +166,6 @@ def read(run: Path) -> Document:
 def _not_a_document(error: ValidationError, where: str) -> InputError:
     wrong = [f"{'.'.join(map(str, one['loc'])) or 'document'}: {one['msg']}" for one in error.errors(include_url=False)]
     shown = "; ".join(wrong[:5]) + (f"; and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-    return InputError("not an edgekd report of schema 1", where=where, seen=shown, fix="run the pipeline again to write a new one")
+    return InputError(
+        "not an edgekd report of schema 1", where=where, seen=shown, fix="run the pipeline again to write a new one"
+    )

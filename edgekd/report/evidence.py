@@ -1,4 +1,4 @@
-"""The files behind the numbers (curves, latencies, conditions): read only if they are those the document names, else say why not."""
+"""The files behind the numbers (curves, latencies, conditions): used only if they are those the document names, else say why."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Gap:
 def evidence(run: Path, step: StagePart, kind: str, shape: Callable[[Any], Shape]) -> Shape | Gap:
     """The JSON file of this kind that ``step`` made, through ``shape``, or the Gap it leaves.
 
-    A file is used only if it lies below ``run`` and has the bytes the document recorded; ``shape`` raises ValueError, TypeError or
-    KeyError for content that is not what it should be.
+    A file is used only if it lies below ``run`` and has the bytes the document recorded; ``shape`` raises ValueError,
+    TypeError or KeyError for content that is not what it should be.
     """
     found = step.artifact(kind)
     place = " ".join(filter(None, (step.name, step.target)))

@@ -55,11 +55,15 @@ def render_html(document: Document | Mapping[str, Any], run: Path) -> str:
 @cache
 def _template() -> Template:
     environment = Environment(
-        loader=PackageLoader("edgekd.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("edgekd.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.tests["gap"] = lambda value: isinstance(value, Gap)
     environment.filters.update(
-        {"duration": phrases.duration, "megabytes": phrases.megabytes, "status": rows.status_text, "flat": evidence.flat, "row": rows.row_of}
+        duration=phrases.duration, megabytes=phrases.megabytes, status=rows.status_text, flat=evidence.flat, row=rows.row_of
     )
     return environment.get_template("page.html.jinja")
 

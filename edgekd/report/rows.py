@@ -134,7 +134,8 @@ def bundle_text(document: Document) -> str | None:
             parts.append("golden cases not checked")
         else:
             agree = round(golden.value * golden.n)
-            parts.append(f"{golden.n:,} golden cases agree" if agree == golden.n else f"only {agree:,} of {golden.n:,} golden cases agree")
+            some = f"only {agree:,} of {golden.n:,}" if agree != golden.n else f"{golden.n:,}"
+            parts.append(f"{some} golden cases agree")
     return f"{document.bundle}: {', '.join(parts)}" if parts else document.bundle
 
 

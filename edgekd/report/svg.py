@@ -10,11 +10,12 @@ Scale = Callable[[float], float]
 
 
 class Canvas:
-    """An SVG of ``width`` × ``height`` units that scales with the page; ``title`` and ``summary`` are read out by screen readers."""
+    """An SVG of ``width`` × ``height`` units that scales with the page; screen readers read ``title`` and ``summary``."""
 
     def __init__(self, width: int, height: int, title: str, summary: str) -> None:
         self.width, self.height = width, height
-        self.root = Element("svg", {"viewBox": f"0 0 {width} {height}", "role": "img", "class": "chart", "style": f"max-width:{width}px"})
+        shape = {"viewBox": f"0 0 {width} {height}", "style": f"max-width:{width}px"}
+        self.root = Element("svg", {**shape, "role": "img", "class": "chart"})
         SubElement(self.root, "title").text = title
         SubElement(self.root, "desc").text = summary
 

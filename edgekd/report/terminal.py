@@ -51,13 +51,15 @@ def render_terminal(document: Document | Mapping[str, Any], *, width: int = PIPE
     """
     document = parse(document)
     lines = [*_table(document, width), *_closing(document, width)]
-    last = Text(printable(verdict_text(document)), style=_STYLES.get(document.verdict, "bold red") if document.verdict else "bold red")
+    last = Text(printable(verdict_text(document)), style=_STYLES[document.verdict] if document.verdict else "bold red")
     return _printed([*lines, last], color)
 
 
 def _printed(lines: list[Text], color: bool) -> str:
     out = io.StringIO()
-    console = Console(file=out, force_terminal=color, no_color=not color, color_system="standard" if color else None, width=10_000)
+    console = Console(
+        file=out, force_terminal=color, no_color=not color, color_system="standard" if color else None, width=10_000
+    )
     for line in lines:
         line.rstrip()
         console.print(line, soft_wrap=True, highlight=False)
@@ -76,7 +78,7 @@ def _cells(step: StagePart, row: Row | None, first: bool) -> tuple[str, ...]:
 def _table(document: Document, width: int) -> list[Text]:
     grid: list[tuple[tuple[str, ...], str, Verdict | None]] = []  # cells, the reason below, the verdict that colours them
     for step in steps_to_show(document):
-        rows = rows_of(step) or [None]
+        rows: list[Row | None] = [*rows_of(step)] or [None]
         for place, row in enumerate(rows):
             reason = _reason(step, row, last=place == len(rows) - 1)
             grid.append((_cells(step, row, place == 0), reason, row.verdict if row else None))
@@ -92,11 +94,9 @@ def _table(document: Document, width: int) -> list[Text]:
 
 def _reason(step: StagePart, row: Row | None, *, last: bool) -> str:
     """What stands below a row: why a gate did not simply pass; below a step's last row, why it failed or was skipped."""
-    known = last and step.why  # says more than that it was not measured
-    below = [row.why] if row and row.why and row.verdict not in (Verdict.PASS, Verdict.FAIL) else []
-    below = [step.why if known and why == "not measured" else why for why in below]
-    if known and step.why not in below:
-        below.append(step.why)
+    own = step.why if last and step.why else ""  # says more than a gate's "not measured"
+    gates = row.why if row and row.verdict not in (Verdict.PASS, Verdict.FAIL) else ""
+    below = [why for why in dict.fromkeys((gates, own)) if why and not (own and why == "not measured")]
     return "; ".join(below)
 
 
