@@ -1,0 +1,20 @@
+"""The images: sources, splits, one array a split, and the batches of views a training loop eats. Torch only behind Batches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edgekd.data.dataset import IMAGENET, DataSection, Dataset, Description, Split, describe, open_dataset
+
+if TYPE_CHECKING:
+    from edgekd.data.batches import Batches, eval_batches
+
+__all__ = ["IMAGENET", "Batches", "DataSection", "Dataset", "Description", "Split", "describe", "eval_batches", "open_dataset"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Batches", "eval_batches"):
+        from edgekd.data import batches
+
+        return getattr(batches, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
