@@ -20,7 +20,7 @@ def open_session(path, threads=1, optimised=True, profile_prefix=None):
     """An onnxruntime session on the CPU. optimised False runs every node as written: the reference for parity.
 
     On x86 without VNNI an 8-bit model is opened with session.x64quantprecision=1: without, sums saturate and are wrong.
-    Raises Problem: "environment" (no onnxruntime), "input" (no such file, not ONNX), "device" (onnxruntime refuses it).
+    Raises Problem: "environment" (no onnxruntime), "input" (no such file, not ONNX at all), "device" (onnxruntime refuses it).
     """
     onnxruntime, refusals = _runtime()
     options = onnxruntime.SessionOptions()
@@ -43,7 +43,7 @@ def session_config(path, identity):
     """The session configuration entries a model file needs on a CPU with this identity ({"arch", "isa"})."""
     config = {"session.set_denormal_as_zero": "1"}
     saturates = probe.needs_seven_bit_weights(identity["arch"], identity["isa"])
-    if saturates and read_metadata(path).get("edgekd.weight_bits") != "7":
+    if read_metadata(path).get("edgekd.weight_bits") != "7" and saturates:
         config["session.x64quantprecision"] = "1"
     return config
 

@@ -1,6 +1,7 @@
 """Targets: what a device is, how to reach it, what runs on it, and whether the numbers it gives can be trusted. Never torch."""
 
 from edgekd.device import flavour_for
+from edgekd.targets.calm import measure_calmly
 from edgekd.targets.client import Connection, connect
 from edgekd.targets.layers import float_layers
 from edgekd.targets.plan import MeasuringPlan, plan_for
@@ -16,6 +17,7 @@ __all__ = [
     "connect",
     "flavour_for",
     "float_layers",
+    "measure_calmly",
     "plan_for",
     "profile",
     "profiles",

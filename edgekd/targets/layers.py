@@ -9,7 +9,7 @@ from typing import Any
 _HEAVY = frozenset(
     {
         "Conv", "FusedConv", "NhwcFusedConv", "NhwcConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul",
-        "MatMulNBits", "TransposeMatMul", "FusedMatMulActivation",
+        "TransposeMatMul", "Einsum", "Attention", "MultiHeadAttention",
     }
 )  # fmt: skip
 _FLOATS = frozenset({"float", "float16", "double", "bfloat16"})

@@ -1,0 +1,42 @@
+"""Measure until it is calm: a suspect measurement is taken again, a few times; what was suspect before is told as well."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgekd.targets.client import Connection
+from edgekd.targets.plan import MeasuringPlan
+from edgekd.targets.suspect import suspicions
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+ATTEMPTS = 3
+PAUSE_S = 3.0
+
+
+def measure_calmly(
+    connection: Connection,
+    models: Mapping[str, Path],
+    example: NDArray[np.float32],
+    plan: MeasuringPlan,
+    *,
+    pause_s: float = PAUSE_S,
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The first of three measurements whose conditions are not suspect, else the last; never the fastest.
+
+    Returns ``Connection.measure``'s reply with "set_aside": [[reason, ...] of each earlier attempt], and the reasons why the
+    returned one is suspect, () if it is not.
+    """
+    set_aside: list[list[str]] = []
+    while True:
+        measured = connection.measure(models, example, plan)
+        reasons = suspicions(measured, connection.target.profile.suspect)
+        if not reasons or len(set_aside) == ATTEMPTS - 1:
+            return {**measured, "set_aside": set_aside}, reasons
+        set_aside.append(list(reasons))
+        time.sleep(pause_s)
