@@ -4,11 +4,11 @@
 """
 
 from edgekd.recipe.distill import KD, SLD, Label, Nothing
-from edgekd.recipe.document import as_json, json_schema
-from edgekd.recipe.load import error_at, load, loads, missing_files
+from edgekd.recipe.document import json_schema
+from edgekd.recipe.loading import error_at, load, loads, missing_files
 from edgekd.recipe.metrics import STAGES, Metric, StageMetrics
 from edgekd.recipe.schema import Compute, Data, Quantize, Recipe, Student, TargetSpec, Teacher
-from edgekd.recipe.settle import images_needed, why_unsettled
+from edgekd.recipe.settle import images_needed, unsettled_by
 from edgekd.recipe.training import Training
 
 __all__ = [
@@ -27,12 +27,11 @@ __all__ = [
     "TargetSpec",
     "Teacher",
     "Training",
-    "as_json",
     "error_at",
     "images_needed",
     "json_schema",
     "load",
     "loads",
     "missing_files",
-    "why_unsettled",
+    "unsettled_by",
 ]

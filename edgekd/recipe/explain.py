@@ -9,9 +9,10 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from edgekd.core.nearest import did_you_mean, nearest
 from edgekd.recipe import not_yet
 from edgekd.recipe.distill import KD, METHODS, SLD, Label, Nothing
-from edgekd.recipe.problem import Path, Problem, Problems, did_you_mean, dotted, nearest, shown
+from edgekd.recipe.problem import Path, Problem, Problems, dotted, shown
 from edgekd.recipe.schema import Compute, Data, Quantize, Recipe, Student, TargetSpec, Teacher
 
 _SECTIONS: dict[str, type[BaseModel]] = {
@@ -50,11 +51,11 @@ def _explain(details: ErrorDetails, data: object) -> Iterable[Problem]:
         return [Problem((*path, *one.path), one.what, one.seen, one.fix, one.on) for one in context["error"].problems]
     if path[-1:] == ("[key]",):
         path = path[:-1]
-        return [
-            Problem(path, f"the name '{path[-1]}' in {dotted(path[:-1])} {context.get('error', 'is no name')}", seen, on="key")
-        ]
+        reason, fix = _reason(context)
+        return [Problem(path, f"the name {seen} in {dotted(path[:-1])} {reason}", seen, fix, on="key")]
     if kind == "value_error":
-        return [Problem(path, f"{where} {context['error']}, is {seen}", seen)]
+        reason, fix = _reason(context)
+        return [Problem(path, f"{where} {reason}, is {seen}", seen, fix)]
     if kind == "extra_forbidden":
         return [_unknown_key(path, data)]
     if kind == "missing":
@@ -72,6 +73,12 @@ def _explain(details: ErrorDetails, data: object) -> Iterable[Problem]:
     if kind in _WANTED:
         return [_wrong_type(path, kind, value, data)]
     return [Problem(path, f"{where}: {details['msg']}", seen)]
+
+
+def _reason(context: Mapping[str, Any]) -> tuple[str, str | None]:
+    """What a validator of ours raised: ValueError("must be ...") or ValueError("must be ...", fix)."""
+    reason, *fix = context["error"].args
+    return reason, fix[0] if fix else None
 
 
 def _path(location: tuple[int | str, ...], data: object) -> Path:
@@ -112,8 +119,9 @@ def _unknown_key(path: Path, data: object) -> Problem:
         return Problem(path, reason, key, f"{dotted(section)} takes {', '.join(keys)}", on="key")
     place = f" in {dotted(section)}" if section else ""
     method = f" with method {_method(data)}" if section == ("distill",) else ""
-    what = f"unknown key {shown(key)}{place}{method}{did_you_mean(key, keys)}"
-    return Problem(path, what, key, f"{dotted(section)}{method} takes {', '.join(keys)}", on="key")
+    hint = did_you_mean(key, keys)
+    fix = None if hint else f"{dotted(section)}{method} takes {', '.join(keys)}"
+    return Problem(path, f"unknown key {shown(key)}{place}{method}{hint}", key, fix, on="key")
 
 
 _EXAMPLES = {
@@ -149,8 +157,9 @@ def _not_among(path: Path, value: object, allowed: list[str]) -> Problem:
         return Problem(path, reason, seen)
     if not isinstance(value, str):
         return Problem(path, f"{dotted(path)} must be one of {', '.join(allowed)}, is {seen}", seen)
-    hint = did_you_mean(value, allowed) or f"; this version has {', '.join(allowed)}"
-    return Problem(path, f"unknown {path[-1]} {seen} in {dotted(path[:-1])}{hint}", seen, f"one of: {', '.join(allowed)}")
+    hint = did_you_mean(value, allowed)
+    what = f"unknown {path[-1]} {seen} in {dotted(path[:-1])}{hint}"
+    return Problem(path, what, seen, None if hint else f"this version has {', '.join(allowed)}")
 
 
 def _wrong_type(path: Path, kind: str, value: object, data: object) -> Problem:

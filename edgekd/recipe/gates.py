@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from edgekd.core import Gate
+from edgekd.core.nearest import did_you_mean, nearest
 from edgekd.recipe import not_yet
 from edgekd.recipe.metrics import STAGES, Metric
-from edgekd.recipe.problem import Path, Problem, Problems, did_you_mean, nearest, shown
+from edgekd.recipe.problem import Path, Problem, Problems, dotted, shown
 
 _BOUND_KEYS = ("min", "max", "confidence", "waive")
 _RANGES = {"share": (0.0, 1.0), "paired": (-1.0, 1.0)}
@@ -20,24 +21,11 @@ def read_gates(tree: object, targets: Collection[str] | None) -> tuple[Gate, ...
 
     Raises Problems with paths relative to ``gates``.
     """
-    gates: list[Gate] = []
-    problems: list[Problem] = []
-    for stage, below in _section(tree, (), problems, "stages with their metrics below them"):
-        if stage not in STAGES:
-            problems.append(_unknown(("gates", stage), "stage", stage, STAGES, "gates"))
-            continue
-        per_target = STAGES[stage].per_target
-        if not per_target:
-            _read_metrics(stage, None, (stage,), below, gates, problems)
-            continue
-        for target, metrics in _section(below, (stage,), problems, "targets with their metrics below them"):
-            if targets is not None and target not in targets:
-                problems.append(_unknown_target(stage, target, targets))
-            else:
-                _read_metrics(stage, target, (stage, target), metrics, gates, problems)
-    if problems:
-        raise Problems(problems)
-    return tuple(gates)
+    reader = _Reader(targets)
+    reader.read(tree)
+    if reader.problems:
+        raise Problems(reader.problems)
+    return tuple(reader.gates)
 
 
 def nested(gates: Iterable[Gate]) -> dict[str, Any]:
@@ -54,54 +42,81 @@ def nested(gates: Iterable[Gate]) -> dict[str, Any]:
     return tree
 
 
-def _read_metrics(stage: str, target: str | None, at: Path, tree: object, gates: list[Gate], problems: list[Problem]) -> None:
-    """Walk from (stage, [target]) down to the bounds; groups such as latency_ms are the first part of a dotted name."""
-    metrics = STAGES[stage].metrics
-    start = 2 if target else 1
-    for key, below in _section(tree, at, problems, "metrics with their bounds below them"):
-        path = (*at, key)
-        name = ".".join(str(part) for part in path[start:])
-        if name in metrics and len(path) == start + name.count(".") + 1:
-            gates.extend(_bounds(stage, target, name, path, below, problems))
-        elif any(metric.startswith(f"{name}.") for metric in metrics):
-            _read_metrics(stage, target, path, below, gates, problems)
-        else:
-            problems.append(_unknown_metric(stage, name, path))
+class _Reader:
+    """Walks the tree and gathers gates and problems."""
 
+    def __init__(self, targets: Collection[str] | None) -> None:
+        self.targets = targets
+        self.gates: list[Gate] = []
+        self.problems: list[Problem] = []
 
-def _bounds(stage: str, target: str | None, name: str, at: Path, tree: object, problems: list[Problem]) -> list[Gate]:
-    metric = STAGES[stage].metrics[name]
-    before = len(problems)
-    bound = dict(_section(tree, at, problems, "min or max, such as {min: 0.9}"))
-    if len(problems) > before:
+    def read(self, tree: object) -> None:
+        for stage, below in self._section(tree, (), "stages with their metrics below them"):
+            if stage not in STAGES:
+                self.problems.append(_unknown_stage(stage))
+            elif not STAGES[stage].per_target:
+                self._metrics(stage, None, (stage,), below)
+            else:
+                for target, metrics in self._section(below, (stage,), "targets with their metrics below them"):
+                    if self.targets is not None and target not in self.targets:
+                        self.problems.append(_unknown_target(stage, target, self.targets))
+                    else:
+                        self._metrics(stage, target, (stage, target), metrics)
+
+    def _metrics(self, stage: str, target: str | None, at: Path, tree: object) -> None:
+        """From (stage, [target]) down to the bounds; a group such as latency_ms is the first part of a dotted name."""
+        metrics, start = STAGES[stage].metrics, 2 if target else 1
+        for key, below in self._section(tree, at, "metrics with their bounds below them"):
+            path = (*at, key)
+            name = ".".join(str(part) for part in path[start:])
+            if name in metrics and len(path) == start + name.count(".") + 1:
+                self._bound(stage, target, name, path, below)
+            elif any(metric.startswith(f"{name}.") for metric in metrics):
+                self._metrics(stage, target, path, below)
+            else:
+                self.problems.append(_unknown_metric(stage, path, start, () if target else self.targets or ()))
+
+    def _bound(self, stage: str, target: str | None, name: str, at: Path, tree: object) -> None:
+        before = len(self.problems)
+        bound = dict(self._section(tree, at, "min or max, such as {min: 0.9}"))
+        if len(self.problems) == before:
+            self.problems += _bound_problems(name, STAGES[stage].metrics[name], at, bound)
+        if len(self.problems) == before:
+            for key in (key for key in bound if key in ("min", "max")):
+                side: Literal["min", "max"] = "min" if key == "min" else "max"
+                gate = Gate(stage, target, name, side, float(bound[key]), bound.get("confidence"), bound.get("waive"))
+                self.gates.append(gate)
+
+    def _section(self, tree: object, at: Path, wanted: str) -> list[tuple[str, Any]]:
+        if isinstance(tree, Mapping) and tree and all(isinstance(key, str) for key in tree):
+            return list(tree.items())
+        if at or not isinstance(tree, Mapping):  # an empty ``gates: {}`` is a recipe without gates
+            what = f"{dotted(('gates', *at))} must hold {wanted}, is {shown(tree)}"
+            self.problems.append(Problem(at, what, shown(tree)))
         return []
-    for key in bound.keys() - set(_BOUND_KEYS):
-        fix = "a bound takes min, max, confidence and waive"
-        hint = did_you_mean(key, _BOUND_KEYS)
-        problems.append(Problem((*at, key), f"unknown key '{key}' in the bound of {name}{hint}", key, fix, on="key"))
-    limits: dict[str, Any] = {key: bound[key] for key in ("min", "max") if key in bound}
-    if not limits and len(problems) == before:
+
+
+def _bound_problems(name: str, metric: Metric, at: Path, bound: Mapping[str, Any]) -> list[Problem]:
+    problems = []
+    for key in (key for key in bound if key not in _BOUND_KEYS):
+        problems.append(_unknown((*at, key), f"key {shown(key)} in the bound of {name}", key, _BOUND_KEYS, "a bound takes"))
+    limits = {key: bound[key] for key in ("min", "max") if key in bound}
+    if not limits and not problems:
         problems.append(Problem(at, f"{name} has no bound", None, "give it min or max, such as {min: 0.9}", on="key"))
     for key, limit in limits.items():
-        problems.extend(_limit_problem(name, metric, (*at, key), limit))
-    confidence, waive = bound.get("confidence"), bound.get("waive")
+        problems += _limit_problem(name, metric, (*at, key), limit)
     if "confidence" in bound:
-        problems.extend(_confidence_problem(name, metric, (*at, "confidence"), confidence, limits))
+        problems += _confidence_problem(name, metric, (*at, "confidence"), bound["confidence"], limits)
+    waive = bound.get("waive")
     if "waive" in bound and not (isinstance(waive, str) and waive.strip()):
         fix = "write why a miss may pass; the report shows it"
         problems.append(
             Problem((*at, "waive"), f"waive of {name} must be a reason in words, is {shown(waive)}", shown(waive), fix)
         )
-    if len(problems) > before:
-        return []
-    if len(limits) == 2 and limits["min"] > limits["max"]:
+    if not problems and len(limits) == 2 and limits["min"] > limits["max"]:
         what = f"nothing is both ≥ {shown(limits['min'])} and ≤ {shown(limits['max'])}"
-        problems.append(Problem(at, f"{name}: {what}", what, "swap min and max", on="key"))
-        return []
-    return [
-        Gate(stage, target, name, "min" if key == "min" else "max", float(limit), confidence, waive)
-        for key, limit in limits.items()
-    ]
+        problems.append(Problem(at, f"{name}: {what}", None, "swap min and max", on="key"))
+    return problems
 
 
 def _limit_problem(name: str, metric: Metric, at: Path, limit: object) -> list[Problem]:
@@ -135,38 +150,42 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _section(tree: object, at: Path, problems: list[Problem], wanted: str) -> list[tuple[str, Any]]:
-    if isinstance(tree, Mapping) and tree and all(isinstance(key, str) for key in tree):
-        return list(tree.items())
-    if at or not isinstance(tree, Mapping):  # an empty ``gates: {}`` is a recipe without gates
-        name = ".".join(str(part) for part in ("gates", *at))
-        problems.append(Problem(at, f"{name} must hold {wanted}, is {shown(tree)}", shown(tree), on="key" if at else "value"))
-    return []
+def _unknown(at: Path, what: str, word: str, names: Collection[str], there_is: str) -> Problem:
+    hint = did_you_mean(word, names)
+    return Problem(at, f"unknown {what}{hint}", word, None if hint else f"{there_is} {', '.join(names)}", on="key")
 
 
-def _unknown(path: Path, kind: str, word: str, names: Collection[str], place: str) -> Problem:
-    reason = not_yet.KEYS.get(".".join(str(part) for part in path))
-    what = reason or f"unknown {kind} '{word}' in {place}{did_you_mean(word, names)}"
-    return Problem(path[1:], what, word, f"one of: {', '.join(names)}", on="key")
+def _unknown_stage(stage: str) -> Problem:
+    if reason := not_yet.KEYS.get(f"gates.{stage}"):
+        return Problem((stage,), reason, stage, on="key")
+    return _unknown((stage,), f"stage {shown(stage)} in gates", stage, STAGES, "the stages are")
 
 
 def _unknown_target(stage: str, target: str, targets: Collection[str]) -> Problem:
-    first = next(iter(targets), "cpu")
+    at, first = (stage, target), next(iter(targets), "cpu")
     if any(metric.split(".")[0] == target for metric in STAGES[stage].metrics) and not nearest(target, targets):
-        what = f"{stage} runs on every target, so its gates nest by target: '{target}' is a metric"
-        return Problem((stage, target), what, target, f"{stage}: {{{first}: {{{target}: ...}}}}", on="key")
-    what = f"unknown target '{target}' in gates.{stage}{did_you_mean(target, targets)}"
-    return Problem((stage, target), what, target, f"one of: {', '.join(targets)}", on="key")
+        what = f"{stage} runs on every target, so its gates nest by target; '{target}' is a metric"
+        return Problem(at, what, target, f"{stage}: {{{first}: {{{target}: ...}}}}", on="key")
+    return _unknown(at, f"target {shown(target)} in gates.{stage}", target, targets, "the targets are")
 
 
-def _unknown_metric(stage: str, name: str, path: Path) -> Problem:
-    metrics = STAGES[stage].metrics
-    fix = f"{stage} measures {', '.join(metrics)}"
+def _unknown_metric(stage: str, path: Path, start: int, targets: Collection[str]) -> Problem:
+    """targets: names that cannot stand here because the stage does not run per target."""
+    metrics = list(STAGES[stage].metrics)
+    group, key, name = dotted(path[start:-1]), str(path[-1]), dotted(path[start:])
+    members = [metric.removeprefix(f"{group}.") for metric in metrics if metric.startswith(f"{group}.")]
     if name in not_yet.METRICS:
-        what = not_yet.METRICS[name]
-    elif "." in str(path[-1]) and name in metrics:
+        return Problem(path, not_yet.METRICS[name], name, on="key")
+    if name in metrics:
         what = f"'{name}' must be nested: {name.replace('.', ': {')}: ...{'}' * name.count('.')}"
-        fix = "dots stand only in --set paths and reports"
-    else:
-        what = f"unknown metric '{name}' in gates.{stage}{did_you_mean(name, [*metrics, *(m.split('.')[0] for m in metrics)])}"
-    return Problem(path, what, name, fix, on="key")
+        return Problem(path, what, name, "dots stand only in --set paths and reports", on="key")
+    if members and key in _BOUND_KEYS:
+        what = f"{group} is a group of metrics; bounds go below one of them"
+        return Problem(path, what, name, f"{group}: {{{members[0]}: {{{key}: ...}}}}", on="key")
+    if name in targets:
+        what = f"{stage} does not run per target, so '{name}' cannot stand in gates.{stage}"
+        return Problem(path, what, name, "put the metrics right below the stage", on="key")
+    if members:
+        return _unknown(path, f"metric {shown(key)} in {group}", key, members, f"{group} has")
+    first_parts = dict.fromkeys(metric.split(".")[0] for metric in metrics)
+    return _unknown(path, f"metric {shown(name)} in gates.{stage}", name, first_parts, f"{stage} measures")

@@ -87,7 +87,8 @@ class _Events:
         if self.count > MOST_VALUES:
             raise _Stop(_place(event), f"a recipe of more than {MOST_VALUES:,} values")
         if tag := None if isinstance(event, AliasEvent) else getattr(event, "tag", None):
-            raise _Stop(_place(event), f"a tag ({shown(str(tag))}): a recipe holds plain values only", "leave the tag out")
+            written = shown(str(tag).replace("tag:yaml.org,2002:", "!!"))
+            raise _Stop(_place(event), f"a tag ({written}): a recipe holds plain values only", "leave the tag out")
         return event
 
 
@@ -155,7 +156,10 @@ def _plain(node: _Node, path: Keys, key: Place, places: dict[Keys, Places]) -> A
         raise _Stop(key, f"aliases make this more than {MOST_VALUES:,} values")
     if len(path) > MOST_DEPTH:
         raise _Stop(key, f"nested deeper than {MOST_DEPTH} levels")
-    places[path] = Places(key, node.place)
+    empty = (
+        node.value is None and node.place.line > key.line
+    )  # "key:" and nothing: YAML puts the null where the next thing starts
+    places[path] = Places(key, key if empty else node.place)
     if isinstance(node.value, dict):
         return {name: _plain(child, (*path, name), at, places) for name, (at, child) in node.value.items()}
     if isinstance(node.value, list):
@@ -194,7 +198,7 @@ _MARKER = re.compile(r"(<<<<<<<|>>>>>>>|=======)( |$)")
 _PLAINLY: list[tuple[str, str, str | None]] = [  # part of ruamel's message -> what a person did
     (r"found character '\t'", "a tab where YAML wants spaces", "indent with spaces"),
     ("mapping values are not allowed", "a ':' where none can be", "quote a value with ': ' in it, or mend the indentation"),
-    ("could not find expected ':'", "the line above has no ':'", "write key: value"),
+    ("could not find expected ':'", "this line has no ':'", "write key: value"),
     ("expected <block end>", "this does not line up with the lines above", "indent keys of one section alike"),
     ("expected ',' or '}'", "a '}' or ',' is missing before this", None),
     ("expected ',' or ']'", "a ']' or ',' is missing before this", None),
@@ -209,14 +213,15 @@ def _syntax(error: MarkedYAMLError, text: str) -> tuple[Place, str, str | None]:
     for number, line in enumerate(text.split("\n"), 1):
         if _MARKER.match(line):
             return Place(number, 1), "a merge conflict that was not resolved", "keep one side and remove the marker lines"
-    mark = error.problem_mark or error.context_mark
-    place = Place(mark.line + 1, mark.column + 1) if mark else Place(1, 1)
+    at, began = error.problem_mark, error.context_mark
     problem = str(error.problem or error.context)
-    for part, what, fix in _PLAINLY:
-        if part in problem:
-            opened = error.context_mark if "missing" in what or "closed" in what else None
-            return place, what + (f" (opened on line {opened.line + 1})" if opened else ""), fix
-    return place, f"not YAML: {problem}", None
+    found = next(((what, fix) for part, what, fix in _PLAINLY if part in problem), (f"not YAML: {problem}", None))
+    what, fix = found
+    if began and ("never closed" in what or "has no" in what or "file ends" in what):
+        at = began
+    elif began and "missing before" in what:
+        what += f" (opened on line {began.line + 1})"
+    return Place(at.line + 1, at.column + 1) if at else Place(1, 1), what, fix
 
 
 def _strange_letter(error: YAMLError, text: str) -> tuple[Place, str, str | None]:

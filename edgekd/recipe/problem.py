@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -35,18 +34,6 @@ def dotted(path: Path) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}"
     return text.removeprefix(".") or "the recipe"
-
-
-def nearest(word: str, names: Iterable[str]) -> str | None:
-    """The one of ``names`` the user probably meant, or None."""
-    folded = {name.lower(): name for name in names}
-    found = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.65)
-    return folded[found[0]] if found else None
-
-
-def did_you_mean(word: str, names: Iterable[str]) -> str:
-    near = nearest(word, names)
-    return f"; did you mean '{near}'?" if near else ""
 
 
 def shown(value: object) -> str:

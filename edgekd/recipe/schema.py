@@ -8,10 +8,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, PlainValidator, PrivateAttr, ValidationInfo, model_validator
 
 from edgekd.core import Gate
+from edgekd.core.nearest import did_you_mean
 from edgekd.recipe.distill import Distill, Nothing
 from edgekd.recipe.gates import nested, read_gates
 from edgekd.recipe.metrics import gates_json_schema
-from edgekd.recipe.problem import Problem, Problems, did_you_mean
+from edgekd.recipe.problem import Problem, Problems, shown
 from edgekd.recipe.section import Identifier, Name, PlainName, Section, Seed
 from edgekd.recipe.source import Source
 from edgekd.recipe.training import Training
@@ -43,8 +44,8 @@ def _weights(*words: str) -> AfterValidator:
             return value
         if value.endswith(".onnx"):
             raise ValueError("must not be an ONNX file: this version reads .safetensors, .pt and .pth")
-        near = did_you_mean(value, words)
-        raise ValueError(f"must be {', '.join(words)} or the path of a .safetensors, .pt or .pth file{near}")
+        what = f"unknown weights {shown(value)}{did_you_mean(value, words)}"
+        raise Problems([Problem((), what, value, f"one of: {', '.join(words)}, or the path of a .safetensors, .pt or .pth file")])
 
     return AfterValidator(check)
 
@@ -182,3 +183,10 @@ class Recipe(Section):
     def gate_list(self) -> tuple[Gate, ...]:
         """The gates in the order of the file."""
         return read_gates(self.gates, list(self.targets))
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON types only, defaults filled in: the same for the same recipe whatever its comments, order, folder or omissions.
+
+        Paths stand as written, not resolved: a recipe moved together with its data says the same.
+        """
+        return self.model_dump(mode="json")

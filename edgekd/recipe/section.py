@@ -12,29 +12,24 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, hide_input_in_errors=True)
 
 
-def _name(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", text) or text.endswith("."):
-        raise ValueError(
-            "must be usable as a folder name: letters, digits, '.', '_' and '-', at most 64, starting with a letter or digit"
-        )
-    return text
+def _name(pattern: str, wanted: str, letters: str) -> AfterValidator:
+    def check(text: str) -> str:
+        if not re.fullmatch(pattern, text) or text.endswith("."):
+            raise ValueError(f"must be {wanted}", f"{letters}; a letter or digit first")
+        return text
+
+    return AfterValidator(check)
 
 
-def _plain_name(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", text):
-        raise ValueError("must be letters, digits, '_' and '-', at most 64, starting with a letter or digit")
-    return text
-
-
-def _identifier(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", text):
-        raise ValueError("must be a plain name: letters, digits, '.', '_' and '-'")
-    return text
-
-
-Name = Annotated[str, AfterValidator(_name)]  # of a recipe: also the name of its run folder
-PlainName = Annotated[str, AfterValidator(_plain_name)]  # of a target: no dots, because --set paths split at them
-Identifier = Annotated[str, AfterValidator(_identifier)]  # of a model or a device: looked up in a registry, never imported
+# Of a recipe, also the name of its run folder; of a target, no dots, because --set paths split at them; of a model or a
+# device, looked up in a registry, never imported.
+Name = Annotated[
+    str, _name(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "usable as a folder name", "at most 64 letters, digits, '.', '_' and '-'")
+]
+PlainName = Annotated[str, _name(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", "a plain word", "at most 64 letters, digits, '_' and '-'")]
+Identifier = Annotated[
+    str, _name(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", "a plain name", "at most 128 letters, digits, '.', '_' and '-'")
+]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]

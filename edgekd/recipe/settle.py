@@ -36,7 +36,7 @@ def images_needed(gate: Gate) -> int | None:
     return enough
 
 
-def why_unsettled(gate: Gate, n: int) -> str | None:
+def unsettled_by(gate: Gate, n: int) -> str | None:
     """One line saying that ``n`` images cannot show ``gate``, and how many could; None where they may."""
     needed = images_needed(gate)
     if needed is None or gate.confidence is None or n >= needed:

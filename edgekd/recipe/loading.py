@@ -16,7 +16,7 @@ from edgekd.recipe.problem import Problem, shown
 from edgekd.recipe.schema import Recipe
 from edgekd.recipe.source import Place, Source, snippet
 
-MOST_BYTES = 1_000_000
+MOST_BYTES = 256_000
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:

@@ -1,0 +1,25 @@
+"""``edgekd schema [recipe|report]``: the JSON Schema of what goes in and of what comes out."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+
+@click.command()
+@click.argument("of", type=click.Choice(["recipe", "report"]), default="recipe")
+def schema(of: str) -> None:
+    """Print the JSON Schema of a recipe (the default) or of the JSON document that --json and report.json hold.
+
+    An editor that is given it completes the keys of a recipe and marks what is wrong while you type.
+    """
+    if of == "recipe":
+        from edgekd.recipe import json_schema
+
+        document = json_schema()
+    else:
+        from edgekd.report import document_schema
+
+        document = document_schema()
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))

@@ -1,0 +1,105 @@
+"""Failures as a person sees them: what, where, the line, the value seen, what to do; on stderr, with the right exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgekd import __version__
+from edgekd.core.errors import EdgekdError, EnvironmentProblem, InputError, Interrupted, RecipeError
+from edgekd.core.files import disk_problems
+from edgekd.core.printable import printable
+
+MOST_PROBLEMS = 10  # of one recipe, on one screen
+UNREAD = 141  # 128 + SIGPIPE: who read our output went away
+
+
+def screen_of(error: EdgekdError) -> str:
+    """The lines that stderr gets; no line can steer a terminal."""
+    if not isinstance(error, RecipeError) or not error.others:
+        return _one(error)
+    problems = [error, *error.others]
+    lines = [_one(problem) for problem in problems[:MOST_PROBLEMS]]
+    more = f", {len(problems) - MOST_PROBLEMS} of them not shown" if len(problems) > MOST_PROBLEMS else ""
+    return "\n".join([*lines, f"{len(problems)} problems{more}"])
+
+
+def error_document(error: EdgekdError) -> dict[str, Any]:
+    """The JSON document of a command that failed before anything could be judged."""
+    return {"schema": 1, "verdict": None, "exit_code": error.exit_code, "error": error.as_json()}
+
+
+@contextmanager
+def errors_on_screen(*, as_json: bool) -> Iterator[None]:
+    """Ends the process with the error's exit code and its screen on stderr; with ``as_json`` also its document on stdout."""
+    try:
+        with disk_problems(Path.cwd()):
+            yield
+    except click.ClickException as error:
+        error.show()
+        _end(InputError(error.format_message()), as_json, shown=True)
+    except (click.Abort, KeyboardInterrupt):
+        _end(Interrupted(), as_json)
+    except EdgekdError as error:
+        _end(error, as_json)
+    except MemoryError:
+        _end(EnvironmentProblem("out of memory", fix="close other programs, or use smaller batches or images"), as_json)
+    except Exception as error:  # noqa: BLE001  the last stop: whatever comes here is a bug, told and written down
+        _end(_bug(error), as_json)
+
+
+@contextmanager
+def quiet_when_unread() -> Iterator[None]:
+    """`edgekd ... | head` ends without a word; Ctrl-C is Interrupted."""
+    try:
+        yield
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter flushes once more at its end
+        raise SystemExit(UNREAD) from None
+    except KeyboardInterrupt:
+        raise Interrupted from None
+
+
+def _end(error: EdgekdError, as_json: bool, *, shown: bool = False) -> None:
+    if not shown:
+        click.echo(screen_of(error), err=True)
+    if as_json:
+        click.echo(json.dumps(error_document(error), indent=2, ensure_ascii=False))
+    raise SystemExit(error.exit_code) from None
+
+
+def _one(error: EdgekdError) -> str:
+    snippet = error.snippet if isinstance(error, RecipeError) else None
+    lines = [printable(str(error))]
+    lines += snippet.split("\n") if snippet else []
+    said = f"{error}\n{snippet}"
+    if error.seen and error.seen.strip("'") not in said:
+        lines.append(f"  seen: {printable(error.seen)}")
+    if error.fix:
+        lines.append(f"  help: {printable(error.fix)}")
+    return "\n".join(lines)
+
+
+def _bug(error: Exception) -> EdgekdError:
+    """An exception nobody foresaw, as an error that names the file with the traceback."""
+    what = f"this is a bug in edgekd: {type(error).__name__}: {error}".split("\n")[0]
+    facts = f"edgekd {__version__}, Python {platform.python_version()}, {platform.platform()}\n{sys.argv}\n\n"
+    details = facts + "".join(traceback.format_exception(error))
+    try:
+        handle, name = tempfile.mkstemp(prefix="edgekd-bug-", suffix=".txt")
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(details)
+    except OSError as full:
+        return EdgekdError(what, fix=f"report it; the traceback could not be written ({full.strerror})")
+    return EdgekdError(what, seen=f"the traceback is in {name}", fix="report it with that file")

@@ -1,0 +1,19 @@
+"""The name a user probably meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def nearest(word: str, names: Iterable[str]) -> str | None:
+    """The one of ``names`` the user probably meant, or None."""
+    folded = {name.lower(): name for name in names}
+    found = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.65)
+    return folded[found[0]] if found else None
+
+
+def did_you_mean(word: str, names: Iterable[str]) -> str:
+    """``; did you mean 'name'?`` to end a sentence with, or nothing."""
+    near = nearest(word, names)
+    return f"; did you mean '{near}'?" if near else ""
