@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from edgekd.core import Gate
     from edgekd.recipe import Recipe
 
 
@@ -17,16 +18,16 @@ if TYPE_CHECKING:
 @click.option("--set", "overrides", multiple=True, metavar="a.b.c=v", help="Change one value of the recipe; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, on success and on failure.")
 def check(recipe: Path, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Validate RECIPE and show its targets and gates. Nothing is run or written.
+    """Validate RECIPE; show its targets and gates.
 
-    A recipe that is not valid ends with exit code 2 and every problem with its line and column.
+    Nothing is run or written. A recipe that is not valid ends with exit code 2 and every problem with its line and column.
     """
     from edgekd.recipe import load, missing_files
 
     loaded = load(recipe, overrides)
-    for first, *others in [missing_files(loaded)] if missing_files(loaded) else []:
-        first.others = tuple(others)
-        raise first
+    if missing := missing_files(loaded):
+        missing[0].others = missing[1:]
+        raise missing[0]
     if as_json:
         click.echo(json.dumps(_document(loaded), indent=2, ensure_ascii=False))
     else:
@@ -55,24 +56,15 @@ def _lines(recipe: Recipe) -> list[str]:
         ["target", name, one.device, one.runtime, one.precision, f"required: {one.required}"]
         for name, one in recipe.targets.items()
     ]
-    gates = [
-        [
-            "gate",
-            gate.stage,
-            gate.target or "",
-            gate.metric,
-            f"{'≥' if gate.bound == 'min' else '≤'} {gate.limit:g}",
-            _asked(gate),
-        ]
-        for gate in recipe.gate_list()
-    ]
+    gates = [["gate", gate.stage, gate.target or "", gate.metric, *_bound(gate)] for gate in recipe.gate_list()]
     return [*_table(targets), *_table(gates), f"{recipe.name}: valid"]
 
 
-def _asked(gate: Any) -> str:
+def _bound(gate: Gate) -> tuple[str, str]:
+    sign = {"min": "≥", "max": "≤"}[gate.bound]
     confidence = f"at {gate.confidence:.6g} confidence" if gate.confidence is not None else ""
     waived = f"waived: {gate.waive}" if gate.waive else ""
-    return ", ".join(part for part in (confidence, waived) if part)
+    return f"{sign} {gate.limit:g}", ", ".join(part for part in (confidence, waived) if part)
 
 
 def _table(rows: list[list[str]]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import metadata
 from pathlib import Path
 
 import click
@@ -15,7 +14,7 @@ from edgekd.core.nearest import did_you_mean
 @click.group(invoke_without_command=True)
 @click.pass_context
 def recipes(ctx: click.Context) -> None:
-    """List the shipped recipes; `cp` copies one."""
+    """List the shipped recipes, or copy one."""
     if ctx.invoked_subcommand is None:
         shipped = _shipped()
         width = max(map(len, shipped), default=0)
@@ -42,6 +41,8 @@ def cp(name: str, file: Path | None) -> None:
 
 def _shipped() -> dict[str, Path]:
     """Beside the package in a checkout; where pip put the distribution's data files otherwise."""
+    from importlib import metadata  # 25 ms that --help need not wait for
+
     beside = Path(__file__).parents[2] / "recipes"
     if beside.is_dir():
         return {path.stem: path for path in beside.glob("*.yaml")}

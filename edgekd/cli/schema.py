@@ -10,9 +10,10 @@ import click
 @click.command()
 @click.argument("of", type=click.Choice(["recipe", "report"]), default="recipe")
 def schema(of: str) -> None:
-    """Print the JSON Schema of a recipe (the default) or of the JSON document that --json and report.json hold.
+    """Print the JSON Schema of recipe or report.
 
-    An editor that is given it completes the keys of a recipe and marks what is wrong while you type.
+    An editor that is given the recipe's completes its keys and marks what is wrong while you type; the report's describes
+    what --json prints and report.json holds.
     """
     if of == "recipe":
         from edgekd.recipe import json_schema

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import sys
-import tempfile
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,6 +90,10 @@ def _one(error: EdgekdError) -> str:
 
 def _bug(error: Exception) -> EdgekdError:
     """An exception nobody foresaw, as an error that names the file with the traceback."""
+    import platform
+    import tempfile
+    import traceback
+
     what = f"this is a bug in edgekd: {type(error).__name__}: {error}".split("\n")[0]
     facts = f"edgekd {__version__}, Python {platform.python_version()}, {platform.platform()}\n{sys.argv}\n\n"
     details = facts + "".join(traceback.format_exception(error))
