@@ -32,7 +32,7 @@ class Card:
 
 def card_text(name: str, card: Card, labels: Sequence[str], models: Sequence[Mapping[str, object]], golden_cases: int) -> str:
     """MODEL_CARD.md; names of classes, files and data are escaped, so that they cannot become Markdown or HTML."""
-    environment = Environment(loader=loader, undefined=StrictUndefined, autoescape=False, trim_blocks=True)
+    environment = Environment(loader=PackageLoader(__package__, "."), undefined=StrictUndefined, trim_blocks=True)
     environment.filters.update({"md": _escaped, "value": _value})
     template = environment.get_template("card.md.jinja")
     return template.render(name=name, card=card, labels=labels, models=models, golden_cases=golden_cases) + "\n"

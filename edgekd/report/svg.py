@@ -66,14 +66,19 @@ def logarithmic(low: float, high: float, start: float, end: float) -> Scale:
 
 
 def nice_ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Round values (1, 2 or 5 times a power of ten apart) from at or below ``low`` to at or above ``high``."""
-    if not high > low:
-        low, high = low - (abs(low) or 1) * 0.05, high + (abs(high) or 1) * 0.05
+    """Round values (1, 2 or 5 times a power of ten apart) from at or below ``low`` to at or above ``high``.
+
+    A range too narrow to label is widened by five percent a side.
+    """
+    largest = max(abs(low), abs(high))
+    if high - low <= max(1e-12, 1e-8 * largest):
+        margin = 0.05 * (largest if largest > 1e-9 else 1.0)
+        low, high = low - margin, high + margin
     raw = (high - low) / max(about, 1)
     power = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= raw * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [round(at * step, 12) for at in range(first, last + 1)]
+    return [float(f"{at * step:.12g}") for at in range(first, last + 1)]
 
 
 def log_ticks(low: float, high: float, about: int = 9) -> list[float]:

@@ -41,7 +41,10 @@ def training(epochs, start, end):
 
 def queries(middle, rounds=7, each=100):
     dice = random.Random(middle)
-    return [[middle * math.exp(abs(dice.gauss(0, 0.06))) * (3 if dice.random() < 0.004 else 1) for _ in range(each)] for _ in range(rounds)]
+    return [
+        [middle * math.exp(abs(dice.gauss(0, 0.06))) * (3 if dice.random() < 0.004 else 1) for _ in range(each)]
+        for _ in range(rounds)
+    ]
 
 
 def build(run):

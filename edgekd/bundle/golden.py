@@ -1,0 +1,35 @@
+"""Golden cases: a few images and the logits every copy of the model must give on them, whatever the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgekd.bundle.verify import told
+from edgekd.device import normalize
+from edgekd.device.onnxrt import open_session
+from edgekd.device.onnxrt import run as run_session
+
+
+def golden_logits(model: Path, images: NDArray[np.uint8], preprocessing: Mapping[str, Any]) -> NDArray[np.float32]:
+    """Logits float32 [K, classes] of uint8 [K, H, W, 3], every node run as written: the one execution that no CPU changes.
+
+    Raises EnvironmentProblem: no onnxruntime here. DeviceError: it refuses the model.
+    """
+    with told():
+        session = open_session(str(model), optimised=False)
+        logits: NDArray[np.float32] = run_session(session, normalize(images, dict(preprocessing)))
+    return logits
+
+
+def spread_over_classes(labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Indices of up to ``count`` images, sorted: the first of every class, then the second of every class, and so on."""
+    turn = np.empty(len(labels), np.int64)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        turn[rows] = np.arange(len(rows))
+    return np.sort(np.argsort(turn, kind="stable")[:count])
