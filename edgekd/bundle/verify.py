@@ -67,7 +67,7 @@ def verify(folder: Path) -> Verification:
     Raises InputError: no bundle there, or one of another schema. EnvironmentProblem: onnxruntime or numpy is missing.
     """
     try:
-        with _told():
+        with told():
             lines, golden = examine(folder)
     except IntegrityError as error:  # a manifest that cannot be trusted, or a model that does not fit: nothing else can be judged
         return Verification(folder, (f"{error}{f' ({error.seen})' if error.seen else ''}",), {})
@@ -76,12 +76,12 @@ def verify(folder: Path) -> Verification:
 
 def open_bundle(folder: Path, flavour: str | None = None) -> Bundle:
     """The bundle ready to predict, as ``edgekd.runtime.load`` gives it; its problems are raised as EdgekdErrors."""
-    with _told():
+    with told():
         return load(folder, flavour)
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def told() -> Iterator[None]:
     try:
         yield
     except Problem as problem:

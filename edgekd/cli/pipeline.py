@@ -36,7 +36,7 @@ def pipeline(
     from edgekd.core.files import write_atomic, write_json
     from edgekd.pipeline import Runner, Store, error_document, run_document, store_of
     from edgekd.recipe import load
-    from edgekd.report import render_html, render_terminal
+    from edgekd.report import render_html, render_terminal, screen_of
 
     started = time.time()
     command = _words(recipe, run_dir, overrides, until)
@@ -58,7 +58,7 @@ def pipeline(
     if as_json:
         click.echo(json.dumps(document, indent=2, ensure_ascii=False))
     else:
-        click.echo(render_terminal(document))
+        click.echo(render_terminal(document, **screen_of(sys.stdout)))
     sys.exit(document["exit_code"])
 
 

@@ -39,7 +39,7 @@ def run_document(walk: Walk, recipe: Recipe, run_dir: Path, *, resume: list[str]
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(started)),
         "seconds": round(time.time() - started, 3),
         "test_opened": walk.test_opened,
-        "data": described.as_json() if described else None,
+        "data": {"source": recipe.data.source, **described.as_json()} if described else None,
     }
 
 

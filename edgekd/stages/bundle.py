@@ -1,0 +1,56 @@
+"""Bundle: collect what an app needs, hash it, load it the way an app would, and run its golden cases."""
+
+from __future__ import annotations
+
+from edgekd import bundle, targets
+from edgekd.core import IntegrityError, Measurement, Outcome
+from edgekd.stages.context import Context
+from edgekd.stages.images import open_images
+
+GOLDEN_CASES = 32
+FLAVOURS = ("ort", "ort_w7", "fp32")
+LICENCES = {"digits": "CC BY 4.0 (UCI Machine Learning Repository, Optical Recognition of Handwritten Digits)"}
+
+
+def run(context: Context) -> Outcome:
+    """Makes the bundle's files; measures golden_agreement (of the flavour that agrees least, on this machine) and size_mb."""
+    images, export = open_images(context), context.input("export")
+    chosen = bundle.spread_over_classes(images.held_out.labels, GOLDEN_CASES)
+    golden = images.held_out.images[chosen]
+    models = [(flavour, export.path(flavour)) for flavour in FLAVOURS]
+    artifacts = bundle.make(
+        context.folder,
+        name=context.recipe.name,
+        models=models,
+        preprocessing=images.preprocessing,
+        labels=images.classes,
+        golden_images=golden,
+        golden_logits={flavour: bundle.golden_logits(path, golden, images.preprocessing) for flavour, path in models},
+        card=_card(context),
+    )
+    found = bundle.verify(context.folder)
+    found.require()
+    agreement = found.measurement()
+    if agreement.n == 0:
+        raise IntegrityError("the bundle's golden cases did not run", where=str(context.folder))
+    size = sum(artifact.bytes for artifact in artifacts) / 1e6
+    return Outcome(artifacts, (agreement, Measurement("size_mb", size, "MB", 1)), {"files": len(artifacts), "golden_cases": len(golden)})
+
+
+def _card(context: Context) -> bundle.Card:
+    recipe, images = context.recipe, open_images(context)
+    shown = ("teacher", "distill", "quantize")
+    measured = [(stage, one) for stage in shown for one in context.inputs[stage].outcome.measurements]
+    for name in recipe.targets:
+        if f"{name}/benchmark" in context.inputs:
+            measured += [(name, one) for one in context.inputs[f"{name}/benchmark"].outcome.measurements]
+    return bundle.Card(
+        student=f"{recipe.student.model} (width {recipe.student.width:g})",
+        teacher=f"{recipe.teacher.model} (width {recipe.teacher.width:g})",
+        method=recipe.distill.method,
+        data=recipe.data.source,
+        counts=images.counts,
+        data_license=LICENCES.get(recipe.data.source),
+        measured=measured,
+        not_measured=list(targets.why_not_measured(recipe.targets).items()),
+    )

@@ -1,0 +1,34 @@
+"""Distil: train the student against the frozen teacher; measure how much accuracy the student gives up."""
+
+from __future__ import annotations
+
+from edgekd import distill, models
+from edgekd.core import Outcome, paired_drop, share
+from edgekd.recipe import Nothing
+from edgekd.stages.accuracy import right
+from edgekd.stages.context import Context
+from edgekd.stages.images import open_images
+from edgekd.stages.training import held_out_logits, new_network, set_up, train
+
+
+def run(context: Context) -> Outcome:
+    """Makes student.safetensors and curves.json; measures top1, and top1_drop against the teacher on the same images."""
+    device = set_up(context.recipe)
+    images, recipe = open_images(context), context.recipe
+    teacher = models.load_saved(context.input("teacher").path("teacher"))
+    student = new_network(recipe, "student", len(images.classes))
+    right_T = right(held_out_logits(context, teacher), images.held_out.labels)
+    curves = None
+    if not isinstance(recipe.distill, Nothing):
+        method = distill.create(recipe.distill)
+        frozen = models.fold_for_inference(teacher) if method.needs_teacher else None
+        curves = train(context, student, method, recipe.distill, "distill", frozen, device).curves
+    path = context.folder / "student.safetensors"
+    meta = models.describe(recipe.student.model, recipe.student.width, len(images.classes), recipe.data.image_size)
+    models.save(student, path, meta=meta)
+    right_S = right(held_out_logits(context, student), images.held_out.labels)
+    return Outcome(
+        (context.keep("student", path), *([context.keep_json("curves", curves)] if curves else [])),
+        (share("top1", right_S, images="held-out"), paired_drop("top1_drop", right_T, right_S, images="held-out", against="teacher")),
+        {"parameters": models.count_parameters(student), "method": recipe.distill.method},
+    )

@@ -1,0 +1,20 @@
+"""The recipe's images, opened once for all stages that run in one process. No torch."""
+
+from __future__ import annotations
+
+from edgekd import data
+from edgekd.core import digest
+from edgekd.stages.context import Context
+
+_opened: dict[str, data.Dataset] = {}
+
+
+def open_images(context: Context) -> data.Dataset:
+    """The data set; ImageNet's mean and std where a network starts from ImageNet weights, else those of the train images."""
+    recipe = context.recipe
+    normalization = data.IMAGENET if "imagenet" in (recipe.teacher.weights, recipe.student.weights) else None
+    key = digest([recipe.as_json()["data"], str(recipe.folder), normalization])
+    if key not in _opened:
+        _opened.clear()
+        _opened[key] = data.open_dataset(recipe.data, root=recipe.folder, cache=context.cache, normalization=normalization)
+    return _opened[key]

@@ -1,0 +1,34 @@
+"""Teacher: load its weights, fine-tune it or train it; measure how good it is on the held-out images."""
+
+from __future__ import annotations
+
+from edgekd import distill, models
+from edgekd.core import Outcome, share
+from edgekd.stages.accuracy import expected_calibration_error, right, top5
+from edgekd.stages.context import Context
+from edgekd.stages.images import open_images
+from edgekd.stages.training import held_out_logits, new_network, set_up, train
+
+
+def run(context: Context) -> Outcome:
+    """Makes teacher.safetensors and curves.json; measures top1, top5 and ece."""
+    device = set_up(context.recipe)
+    images, section = open_images(context), context.recipe.teacher
+    network = new_network(context.recipe, "teacher", len(images.classes))
+    curves = None
+    if section.epochs:
+        if section.tune == "head":
+            models.freeze_body(network)
+        curves = train(context, network, distill.create("label"), section, "teacher", None, device).curves
+    path = context.folder / "teacher.safetensors"
+    models.save(network, path, meta=models.describe(section.model, section.width, len(images.classes), context.recipe.data.image_size))
+    logits, labels = held_out_logits(context, network), images.held_out.labels
+    return Outcome(
+        (context.keep("teacher", path), *([context.keep_json("curves", curves)] if curves else [])),
+        (
+            share("top1", right(logits, labels), images="held-out"),
+            top5(logits, labels, images="held-out"),
+            expected_calibration_error(logits, labels, images="held-out"),
+        ),
+        {"parameters": models.count_parameters(network), "weights": section.weights},
+    )
