@@ -1,0 +1,28 @@
+"""The learning rate over training, and which weights decay."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor, nn
+
+
+def learning_rate_factor(step: int, steps: int, warmup: float) -> float:
+    """What to multiply the learning rate by at ``step`` (from 0) of ``steps``, in (0, 1].
+
+    Rises in equal parts over the first ``warmup`` share of the steps, then falls along a cosine; the step after the last one
+    would be at 0. Cosine: Loshchilov and Hutter 2017 (SGDR), without restarts.
+    """
+    rising = round(warmup * steps)
+    if step < rising:
+        return (step + 1) / rising
+    return 0.5 * (1.0 + math.cos(math.pi * (step - rising) / (steps - rising)))
+
+
+def parameter_groups(student: nn.Module, weight_decay: float) -> list[dict[str, list[Tensor] | float]]:
+    """One group: weight decay on every parameter that trains, BatchNorm and biases included.
+
+    So did the SLD and mdistiller settings that published results come from. Leaving BatchNorm and biases out is as common; we
+    keep the papers' choice, so that their tables can be repeated.
+    """
+    return [{"params": [weight for weight in student.parameters() if weight.requires_grad], "weight_decay": weight_decay}]

@@ -1,0 +1,175 @@
+"""Swapped Logit Distillation (SLD): put the highest logit on the true class, in the teacher and in the student, then match.
+
+Source: Limantoro et al., "Swapped Logit Distillation via Bi-level Teacher Alignment", Multimedia Systems 31:264 (2025), arXiv
+2504.20108, as its authors' public code computes it. With t' = swap(t, y) and s' = swap(s, y), over both views v and all T:
+
+    L = Σ_v [ ce_weight · CE(s_v, y) + kd_weight · Σ_T ( KL_T(t'_v → s_v) + KL_T(s'_v → s_v) if the pseudo-teacher is on ) ]
+
+KL_T(q → p) is T² · KL at temperature T, mean over the batch. The loss and its gradient are computed in one pass from closed
+forms (below); there is no graph, no loop over temperatures or views, and no boolean indexing, which would make a GPU wait.
+Shape suffixes in this file: B batch, C classes, V views, K temperatures, 1 a kept axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from edgekd.distill.method import Batch, Method, in_full
+
+
+def swap(logits: Tensor, labels: Tensor) -> Tensor:
+    """Exchange each row's largest logit with the logit of its label; rows already right stay as they are.
+
+    logits: [..., B, C]; labels: int64 [B]. Commutes with the softmax at any temperature. Among equal largest logits the first
+    counts on a CPU; exchanging equal values changes nothing.
+    """
+    label_1 = labels.expand(logits.shape[:-1])[..., None]
+    top_1 = logits.argmax(-1, keepdim=True)
+    return logits.scatter(-1, label_1, logits.gather(-1, top_1)).scatter(-1, top_1, logits.gather(-1, label_1))
+
+
+def sld_loss(
+    student_views: Sequence[Tensor],
+    teacher_views: Sequence[Tensor],
+    labels: Tensor,
+    *,
+    temperatures: Sequence[float] = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0),
+    pseudo_teacher: bool,
+    detach_pseudo_teacher: bool = False,
+    ce_weight: float = 0.1,
+    kd_weight: float = 0.9,
+) -> Tensor:
+    """SLD's total loss, a scalar in nats.
+
+    student_views, teacher_views: logits [B, C], one tensor a view, in the same order; the teacher's not yet swapped and without
+    gradient. labels: int64 [B]. pseudo_teacher: add the swapped student as a second teacher; as published its own gradient
+    flows too, unless ``detach_pseudo_teacher``. Computed in float32 (float64 if the student's logits are).
+    """
+    terms = _terms(
+        student_views, teacher_views, labels, temperatures, pseudo_teacher, detach_pseudo_teacher, ce_weight, kd_weight
+    )
+    return terms.sum()
+
+
+@dataclass(frozen=True)
+class SLD(Method):
+    """Logs beside its losses how often the swap changed something: where the teacher's rates are 0, SLD is plain
+    distillation with two views and several temperatures."""
+
+    views: ClassVar[tuple[str, ...]] = ("weak", "strong")
+
+    temperatures: tuple[float, ...] = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
+    ce_weight: float = 0.1
+    kd_weight: float = 0.9
+    pseudo_teacher_after: float = 0.625  # share of the epochs; published as "after epoch 150 of 240"
+    detach_pseudo_teacher: bool = False
+
+    def student_loss(self, batch: Batch) -> dict[str, Tensor]:
+        student = [batch.student[view] for view in self.views]
+        teacher = [batch.teacher[view] for view in self.views]
+        pseudo = batch.progress > self.pseudo_teacher_after
+        weights = (self.ce_weight, self.kd_weight)
+        terms = _terms(student, teacher, batch.labels_B, self.temperatures, pseudo, self.detach_pseudo_teacher, *weights)
+        return dict(zip(("ce", "kd_teacher", "kd_pseudo_teacher"), terms.unbind(), strict=False))
+
+    def observe(self, batch: Batch) -> dict[str, Tensor]:
+        """Share of rows whose largest logit is not the label's: ``swap_rate.{student,teacher}.{weak,strong}``."""
+        with torch.no_grad():
+            return {
+                f"swap_rate.{whose}.{view}": (in_full(logits[view]).argmax(1) != batch.labels_B).float().mean()
+                for whose, logits in (("teacher", batch.teacher), ("student", batch.student))
+                for view in self.views
+            }
+
+
+def _terms(
+    student_views: Sequence[Tensor],
+    teacher_views: Sequence[Tensor],
+    labels: Tensor,
+    temperatures: Sequence[float],
+    pseudo_teacher: bool,
+    detach_pseudo_teacher: bool,
+    ce_weight: float,
+    kd_weight: float,
+) -> Tensor:
+    """The weighted terms [2 or 3]: cross-entropy, distance to the teacher, distance to the pseudo-teacher if it is on."""
+    student_VBC = in_full(torch.stack(list(student_views)))
+    teacher_VBC = torch.stack(list(teacher_views)).detach().to(student_VBC.dtype)
+    flags, weights = (pseudo_teacher, detach_pseudo_teacher), (ce_weight, kd_weight)
+    terms: Tensor = _OnePass.apply(student_VBC, teacher_VBC, labels, tuple(temperatures), *flags, *weights)
+    return terms
+
+
+class _OnePass(torch.autograd.Function):
+    """Terms and their gradients together. For each row, with p = softmax(s/T), q = softmax(t'/T):
+
+    * CE: p_1 − onehot(y).
+    * teacher, Σ_T T² KL(q ‖ p): Σ_T T (p − q).
+    * pseudo-teacher: with b = argmax s, d = s_b − s_y and m = p_b − p_y, T² KL(s' → s) = T m d. Its gradient is +T m at b and
+      −T m at y when detached; undetached, −d m p_k joins at every k, +d p_b at b and −d p_y at y. All are 0 in rows that are
+      right (b = y), so the term pulls the label up to a tie and never past it.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        student_VBC: Tensor,
+        teacher_VBC: Tensor,
+        labels_B: Tensor,
+        temperatures: tuple[float, ...],
+        pseudo_teacher: bool,
+        detach_pseudo_teacher: bool,
+        ce_weight: float,
+        kd_weight: float,
+    ) -> Tensor:
+        batch = labels_B.shape[0]
+        label_VB1 = labels_B.expand(student_VBC.shape[:-1])[..., None]
+        T_K111 = student_VBC.new_tensor(temperatures)[:, None, None, None]
+        log_p_KVBC = (student_VBC / T_K111).log_softmax(-1)
+        log_q_KVBC = (swap(teacher_VBC, labels_B) / T_K111).log_softmax(-1)
+        p_KVBC, q_KVBC, log_ratio_KVBC = log_p_KVBC.exp(), log_q_KVBC.exp(), log_q_KVBC - log_p_KVBC
+        # p − q without cancelling where they are close. Σ_C of it is 0, so it may join Σ q log(q/p), whose terms then all are
+        # ≥ 0: a small divergence keeps its digits.
+        change_KVBC = torch.where(log_ratio_KVBC > -1.0, q_KVBC * torch.expm1(-log_ratio_KVBC), p_KVBC - q_KVBC)
+
+        log_p_VBC = student_VBC.log_softmax(-1)
+        ce = -log_p_VBC.gather(-1, label_VB1).sum()
+        ce_grad_VBC = log_p_VBC.exp().scatter_add_(-1, label_VB1, torch.full_like(label_VB1, -1, dtype=log_p_VBC.dtype))
+        kd = (T_K111**2 * (q_KVBC * log_ratio_KVBC + change_KVBC)).sum()
+        kd_grad_VBC = (T_K111 * change_KVBC).sum(0)
+        terms = [ce_weight / batch * ce, kd_weight / batch * kd]
+        gradients = [ce_weight / batch * ce_grad_VBC, kd_weight / batch * kd_grad_VBC]
+
+        if pseudo_teacher:
+            top_VB1 = student_VBC.argmax(-1, keepdim=True)
+            gap_VB1 = student_VBC.gather(-1, top_VB1) - student_VBC.gather(-1, label_VB1)
+            where_K = (len(temperatures), *label_VB1.shape)
+            p_top_KVB1 = p_KVBC.gather(-1, top_VB1.expand(where_K))
+            p_label_KVB1 = p_KVBC.gather(-1, label_VB1.expand(where_K))
+            margin_KVB1 = p_top_KVB1 - p_label_KVB1
+            pull_VB1 = (T_K111 * margin_KVB1).sum(0)
+            pseudo = (pull_VB1 * gap_VB1).sum()
+            if detach_pseudo_teacher:
+                pseudo_grad_VBC, at_top_VB1, at_label_VB1 = torch.zeros_like(student_VBC), pull_VB1, -pull_VB1
+            else:
+                pseudo_grad_VBC = -gap_VB1 * (margin_KVB1 * p_KVBC).sum(0)
+                at_top_VB1 = pull_VB1 + gap_VB1 * p_top_KVB1.sum(0)
+                at_label_VB1 = -pull_VB1 - gap_VB1 * p_label_KVB1.sum(0)
+            pseudo_grad_VBC.scatter_add_(-1, top_VB1, at_top_VB1).scatter_add_(-1, label_VB1, at_label_VB1)
+            terms.append(kd_weight / batch * pseudo)
+            gradients.append(kd_weight / batch * pseudo_grad_VBC)
+
+        ctx.save_for_backward(torch.stack(gradients))
+        return torch.stack(terms)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_of_terms: Tensor) -> tuple[Tensor | None, ...]:
+        (gradients,) = ctx.saved_tensors
+        return torch.einsum("n,nvbc->vbc", grad_of_terms, gradients), None, None, None, None, None, None, None
