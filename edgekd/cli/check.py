@@ -1,4 +1,4 @@
-"""``edgekd check RECIPE``: is it valid, what will be judged where, and what could not be settled; touches nothing."""
+"""``edgekd check RECIPE``: is it valid, what is cached, what will be judged where, what cannot be settled; touches nothing."""
 
 from __future__ import annotations
 
@@ -10,31 +10,40 @@ import click
 
 if TYPE_CHECKING:
     from edgekd.core import Gate
+    from edgekd.pipeline import Plan, PlannedStep
     from edgekd.recipe import Recipe
+
+DEFAULT_RUNS = Path("runs")
 
 
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
+@click.option(
+    "--run-dir", type=click.Path(path_type=Path), help="Folder of the run that may hold finished steps.  [default: runs/<name>]"
+)
 @click.option("--set", "overrides", multiple=True, metavar="a.b.c=v", help="Change one value of the recipe; may be repeated.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, on success and on failure.")
-def check(recipe: Path, overrides: tuple[str, ...], as_json: bool) -> None:
-    """Validate RECIPE; show its targets and gates.
+def check(recipe: Path, run_dir: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
+    """Validate RECIPE; show what it would do.
 
-    Nothing is run or written. A recipe that is not valid ends with exit code 2 and every problem with its line and column.
+    Shows images, targets, steps (cached or to do), gates, and the gates that the images at hand cannot settle. Nothing is
+    run or written. A recipe that is not valid ends with exit code 2 and every problem with its line and column.
     """
+    from edgekd.pipeline import make_plan, store_of
     from edgekd.recipe import load, missing_files
 
     loaded = load(recipe, overrides)
     if missing := missing_files(loaded):
         missing[0].others = missing[1:]
         raise missing[0]
+    plan = make_plan(loaded, store_of(run_dir or DEFAULT_RUNS / loaded.name, DEFAULT_RUNS))
     if as_json:
-        click.echo(json.dumps(_document(loaded), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(_document(loaded, plan), indent=2, ensure_ascii=False))
     else:
-        click.echo("\n".join(_lines(loaded)))
+        click.echo("\n".join(_lines(loaded, plan)))
 
 
-def _document(recipe: Recipe) -> dict[str, Any]:
+def _document(recipe: Recipe, plan: Plan) -> dict[str, Any]:
     gates = [
         {
             "stage": gate.stage,
@@ -47,17 +56,35 @@ def _document(recipe: Recipe) -> dict[str, Any]:
         }
         for gate in recipe.gate_list()
     ]
-    return {"schema": 1, "exit_code": 0, "recipe": recipe.as_json(), "gates": gates}
+    return {
+        "schema": 1,
+        "exit_code": 0,
+        "recipe": recipe.as_json(),
+        "images": dict(plan.described.counts),
+        "steps": [step.as_json() for step in plan.steps],
+        "gates": gates,
+        "unsettled": list(plan.unsettled),
+    }
 
 
-def _lines(recipe: Recipe) -> list[str]:
-    """The screen: one table for targets, one for gates; the last line is the result."""
-    targets = [
-        ["target", name, one.device, one.runtime, one.precision, f"required: {one.required}"]
-        for name, one in recipe.targets.items()
-    ]
+def _lines(recipe: Recipe, plan: Plan) -> list[str]:
+    """The screen: a table for each subject; the last line is the result."""
+    counts = {name.replace("_", " "): n for name, n in plan.described.counts.items()}
+    images = ", ".join(f"{name} {n:,}" for name, n in counts.items())
+    specs = recipe.targets.items()
+    targets = [["target", name, one.device, one.runtime, one.precision, f"required: {one.required}"] for name, one in specs]
+    steps = [["step", step.name, *_prospect(step)] for step in plan.steps]
     gates = [["gate", gate.stage, gate.target or "", gate.metric, *_bound(gate)] for gate in recipe.gate_list()]
-    return [*_table(targets), *_table(gates), f"{recipe.name}: valid"]
+    tables = [*_table([["images", images]]), *_table(targets), *_table(steps), *_table(gates)]
+    return [*tables, *(f"cannot be settled: {reason}" for reason in plan.unsettled), _summary(recipe, plan)]
+
+
+def _prospect(step: PlannedStep) -> tuple[str, str]:
+    from edgekd.core.duration import in_words
+
+    if step.age_s is not None:
+        return step.status, f"made {in_words(step.age_s)} ago"
+    return step.status, step.why or step.cost
 
 
 def _bound(gate: Gate) -> tuple[str, str]:
@@ -65,6 +92,11 @@ def _bound(gate: Gate) -> tuple[str, str]:
     confidence = f"at {gate.confidence:.6g} confidence" if gate.confidence is not None else ""
     waived = f"waived: {gate.waive}" if gate.waive else ""
     return f"{sign} {gate.limit:g}", ", ".join(part for part in (confidence, waived) if part)
+
+
+def _summary(recipe: Recipe, plan: Plan) -> str:
+    count = {status: sum(step.status == status for step in plan.steps) for status in ("cached", "to do", "not measured")}
+    return f"{recipe.name}: valid; steps: " + ", ".join(f"{n} {status}" for status, n in count.items() if n)
 
 
 def _table(rows: list[list[str]]) -> list[str]:

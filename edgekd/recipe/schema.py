@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PlainValidator, PrivateAttr, ValidationInfo, model_validator
+from pydantic import AfterValidator, Field, PlainValidator, PrivateAttr, ValidationError, ValidationInfo, model_validator
 
-from edgekd.core import Gate
+from edgekd.core import Gate, RecipeError
 from edgekd.core.nearest import did_you_mean
 from edgekd.recipe.distill import Distill, Nothing
 from edgekd.recipe.gates import nested, read_gates
@@ -190,3 +191,13 @@ class Recipe(Section):
         Paths stand as written, not resolved: a recipe moved together with its data says the same.
         """
         return self.model_dump(mode="json")
+
+    @classmethod
+    def from_json(cls, document: Mapping[str, Any], *, folder: Path = Path()) -> Recipe:
+        """The recipe that ``as_json`` wrote; folder: where its relative paths start. Raises RecipeError for anything else."""
+        try:
+            recipe = cls.model_validate(dict(document))
+        except ValidationError as error:
+            raise RecipeError("this document is no recipe of this version", seen=str(error).split("\n")[0]) from error
+        recipe._source = Source("recipe.json", "", folder, {})
+        return recipe
