@@ -193,11 +193,15 @@ class Recipe(Section):
         return self.model_dump(mode="json")
 
     @classmethod
-    def from_json(cls, document: Mapping[str, Any], *, folder: Path = Path()) -> Recipe:
-        """The recipe that ``as_json`` wrote; folder: where its relative paths start. Raises RecipeError for anything else."""
+    def from_json(cls, document: Mapping[str, Any]) -> Recipe:
+        """The recipe that ``as_json`` wrote; a ``folder`` beside its keys says where relative paths start.
+
+        Raises RecipeError: this is no such document.
+        """
+        keys = {key: value for key, value in document.items() if key != "folder"}
         try:
-            recipe = cls.model_validate(dict(document))
+            recipe = cls.model_validate(keys)
         except ValidationError as error:
             raise RecipeError("this document is no recipe of this version", seen=str(error).split("\n")[0]) from error
-        recipe._source = Source("recipe.json", "", folder, {})
+        recipe._source = Source("recipe", "", Path(str(document.get("folder", ""))), {})
         return recipe
