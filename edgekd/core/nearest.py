@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 
 def nearest(word: str, names: Iterable[str]) -> str | None:
-    """The one of ``names`` the user probably meant, or None."""
-    folded = {name.lower(): name for name in names}
+    """The one of ``names`` the user probably meant, or None. Another number is not a misspelling: p95 is not p99."""
+    folded = {name.lower(): name for name in names if not _digits(word) or _digits(word) == _digits(name)}
     found = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.65)
     return folded[found[0]] if found else None
 
@@ -17,3 +17,7 @@ def did_you_mean(word: str, names: Iterable[str]) -> str:
     """``; did you mean 'name'?`` to end a sentence with, or nothing."""
     near = nearest(word, names)
     return f"; did you mean '{near}'?" if near else ""
+
+
+def _digits(word: str) -> list[str]:
+    return sorted(filter(str.isdigit, word))

@@ -69,7 +69,9 @@ def _explain(details: ErrorDetails, data: object) -> Iterable[Problem]:
         return [Problem(path, f"{where} must be {words.format(f'{context[key]:g}')}, is {seen}", seen)]
     if kind in ("too_short", "too_long"):
         limit = f"at least {context['min_length']}" if kind == "too_short" else f"at most {context['max_length']}"
-        return [Problem(path, f"{where} must hold {limit}, holds {context['actual_length']}", seen, on="key")]
+        return [
+            Problem(path, f"{where} must hold {limit}, holds {context['actual_length']}", str(context["actual_length"]), on="key")
+        ]
     if kind in _WANTED:
         return [_wrong_type(path, kind, value, data)]
     return [Problem(path, f"{where}: {details['msg']}", seen)]
@@ -120,7 +122,7 @@ def _unknown_key(path: Path, data: object) -> Problem:
     place = f" in {dotted(section)}" if section else ""
     method = f" with method {_method(data)}" if section == ("distill",) else ""
     hint = did_you_mean(key, keys)
-    fix = None if hint else f"{dotted(section)}{method} takes {', '.join(keys)}"
+    fix = None if hint else f"{dotted(section)}{method} takes {'only ' if len(keys) == 1 else ''}{', '.join(keys)}"
     return Problem(path, f"unknown key {shown(key)}{place}{method}{hint}", key, fix, on="key")
 
 
@@ -172,7 +174,7 @@ def _wrong_type(path: Path, kind: str, value: object, data: object) -> Problem:
     elif kind == "bool_type" and isinstance(value, str) and value.lower() in ("yes", "on", "no", "off"):
         fix = f"write {'true' if value.lower() in ('yes', 'on') else 'false'}: YAML 1.2 reads {value} as a word"
     elif kind in ("int_type", "float_type") and isinstance(value, str) and _reads_as(float, value):
-        fix = f"remove the quotes: {value}"
+        fix = f"write {value.replace('_', '')}"
     return Problem(path, what, shown(value), fix)
 
 

@@ -92,7 +92,7 @@ class _Reader:
             return list(tree.items())
         if at or not isinstance(tree, Mapping):  # an empty ``gates: {}`` is a recipe without gates
             what = f"{dotted(('gates', *at))} must hold {wanted}, is {shown(tree)}"
-            self.problems.append(Problem(at, what, shown(tree)))
+            self.problems.append(Problem(at, what, shown(tree), None if at else "gates: {} for a recipe without gates"))
         return []
 
 
@@ -181,7 +181,7 @@ def _unknown_metric(stage: str, path: Path, start: int, targets: Collection[str]
         return Problem(path, what, name, "dots stand only in --set paths and reports", on="key")
     if members and key in _BOUND_KEYS:
         what = f"{group} is a group of metrics; bounds go below one of them"
-        return Problem(path, what, name, f"{group}: {{{members[0]}: {{{key}: ...}}}}", on="key")
+        return Problem(path, what, key, f"{group}: {{{members[0]}: {{{key}: ...}}}}", on="key")
     if name in targets:
         what = f"{stage} does not run per target, so '{name}' cannot stand in gates.{stage}"
         return Problem(path, what, name, "put the metrics right below the stage", on="key")

@@ -199,6 +199,8 @@ _PLAINLY: list[tuple[str, str, str | None]] = [  # part of ruamel's message -> w
     (r"found character '\t'", "a tab where YAML wants spaces", "indent with spaces"),
     ("mapping values are not allowed", "a ':' where none can be", "quote a value with ': ' in it, or mend the indentation"),
     ("could not find expected ':'", "this line has no ':'", "write key: value"),
+    ("but found '}'", "a '}' that closes nothing", None),
+    ("but found ']'", "a ']' that closes nothing", None),
     ("expected <block end>", "this does not line up with the lines above", "indent keys of one section alike"),
     ("expected ',' or '}'", "a '}' or ',' is missing before this", None),
     ("expected ',' or ']'", "a ']' or ',' is missing before this", None),
@@ -229,4 +231,4 @@ def _strange_letter(error: YAMLError, text: str) -> tuple[Place, str, str | None
     before = text[:position]
     place = Place(before.count("\n") + 1, position - (before.rfind("\n") + 1) + 1)
     letter = f"U+{ord(text[position]):04X}" if position < len(text) else "a letter"
-    return place, f"the character {letter} cannot stand in YAML", "is this the recipe, and a text file?"
+    return place, f"the character {letter} cannot stand in YAML", "a recipe is a text file"

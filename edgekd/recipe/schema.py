@@ -6,7 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, PlainValidator, PrivateAttr, ValidationError, ValidationInfo, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    PrivateAttr,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from edgekd.core import Gate, RecipeError
 from edgekd.core.nearest import did_you_mean
@@ -20,6 +29,12 @@ from edgekd.recipe.training import Training
 
 _SMALLEST, _LARGEST = 8, 1024  # pixels; below 8 nothing of a network's strides is left
 _PRECISIONS = {"onnxruntime": ("fp32", "int8"), "tensorrt": ("fp32", "fp16", "int8", "int8+fp16")}
+
+
+def _no_truth(value: object) -> object:
+    if isinstance(value, bool):  # which Python counts as 1
+        raise ValueError("must be the number 1")
+    return value
 
 
 def _threads(value: object) -> object:
@@ -44,7 +59,7 @@ def _weights(*words: str) -> AfterValidator:
         if value in words or (("/" in value or value.endswith((".safetensors", ".pt", ".pth"))) and "\0" not in value):
             return value
         if value.endswith(".onnx"):
-            raise ValueError("must not be an ONNX file: this version reads .safetensors, .pt and .pth")
+            raise ValueError("must not be an ONNX file", "this version reads .safetensors, .pt and .pth")
         what = f"unknown weights {shown(value)}{did_you_mean(value, words)}"
         raise Problems([Problem((), what, value, f"one of: {', '.join(words)}, or the path of a .safetensors, .pt or .pth file")])
 
@@ -151,7 +166,7 @@ class TargetSpec(Section):
 class Recipe(Section):
     """What to make of which images, for which targets, and how good it must be. ``load`` is the way to read one from a file."""
 
-    edgekd: Literal[1]
+    edgekd: Annotated[Literal[1], BeforeValidator(_no_truth)]
     name: Name
     seed: Seed = 0
     compute: Compute = Compute()

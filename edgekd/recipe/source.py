@@ -80,4 +80,4 @@ def snippet(text: str, place: Place) -> str | None:
     line = lines[place.line - 1].rstrip("\r")[start : start + _WIDEST]
     line = "".join(letter if letter.isprintable() else " " if letter == "\t" else "�" for letter in line)
     number = f"{place.line:>5}"
-    return f"{number} | {line}\n{' ' * len(number)} | {' ' * (place.column - 1 - start)}^"
+    return f"{number} | {line}".rstrip() + f"\n{' ' * len(number)} | {' ' * (place.column - 1 - start)}^"
