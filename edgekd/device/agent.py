@@ -16,7 +16,8 @@ import threading
 import traceback
 
 from . import onnxrt, probe, timing
-from .integrity import sha256_of, write_aside
+from .arrays import read_array, write_array
+from .integrity import sha256_of
 from .lock import measuring_lock
 from .problem import Problem, one_line
 
@@ -107,7 +108,7 @@ def _measure(request):
     with measuring_lock(float(request["lock_wait_s"])) as waited_s:
         queries = {}
         for name, path in _models(request):
-            queries[name] = onnxrt.query(onnxrt.open_session(path, request["threads"]), example)
+            queries[name] = onnxrt.query(onnxrt.open_session(path, request["threads"], own_process=True), example)
         before = probe.conditions()
         timed = timing.timed_rounds(queries, plan, probe.conditions)
         after = probe.conditions()
@@ -118,15 +119,12 @@ def _measure(request):
 
 
 def _infer(request):
-    import numpy
-
     session = onnxrt.open_session(_checked(request, request["model"]), request["threads"], request["optimised"])
     outputs = []
     for number, described in enumerate(request["inputs"]):
         logits = onnxrt.run(session, _array(request, described), request["batch"])
         path = "logits-%d.npy" % number
-        digest = write_aside(os.path.join(request["workdir"], path), lambda file, logits=logits: numpy.save(file, logits))
-        outputs.append({"path": path, "sha256": digest})
+        outputs.append({"path": path, "sha256": write_array(os.path.join(request["workdir"], path), logits)})
     return {"outputs": outputs}
 
 
@@ -151,12 +149,7 @@ def _models(request):
 
 
 def _array(request, described):
-    import numpy
-
-    try:
-        return numpy.load(_checked(request, described), allow_pickle=False)
-    except ValueError as error:
-        raise Problem("integrity", "not a numpy array file", where=described["path"], seen=one_line(error))
+    return read_array(_checked(request, described))
 
 
 def _checked(request, described):

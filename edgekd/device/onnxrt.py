@@ -1,7 +1,7 @@
 """The onnxruntime backend: sessions that are right on this CPU, what they really execute, and one query at a time.
 
 Numpy and onnxruntime are imported when first used. Session options are those of stable CPU latency: a fixed number of
-threads, sequential execution, denormals as zero (float nets with tiny activations would flatter int8 otherwise).
+threads, sequential execution, where timed denormals as zero (float nets with tiny activations would flatter int8 otherwise).
 """
 
 import contextlib
@@ -10,14 +10,18 @@ import json
 import os
 import tempfile
 import time
+from typing import Any
 
 from . import probe
 from .onnxmeta import read_metadata
 from .problem import Problem, one_line
 
 
-def open_session(path, threads=1, optimised=True, profile_prefix=None):
+def open_session(path, threads=1, optimised=True, profile_prefix=None, own_process=False) -> Any:
     """An onnxruntime session on the CPU. optimised False runs every node as written: the reference for parity.
+
+    own_process: nothing else computes in this process, as in the agent's. Only then are denormals taken as zero, because
+    onnxruntime sets that for the calling thread as a whole, and an app's own arithmetic would change with it.
 
     On x86 without VNNI an 8-bit model is opened with session.x64quantprecision=1: without, sums saturate and are wrong.
     Raises Problem: "environment" (no onnxruntime), "input" (no such file, not ONNX at all), "device" (onnxruntime refuses it).
@@ -29,7 +33,10 @@ def open_session(path, threads=1, optimised=True, profile_prefix=None):
     options.log_severity_level = 3
     levels = onnxruntime.GraphOptimizationLevel
     options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimised else levels.ORT_DISABLE_ALL
-    for key, value in session_config(path, this_identity()).items():
+    config = session_config(path, this_identity())
+    if not own_process:
+        config.pop("session.set_denormal_as_zero", None)
+    for key, value in config.items():
         options.add_session_config_entry(key, value)
     if profile_prefix:
         options.enable_profiling, options.profile_file_prefix = True, profile_prefix
@@ -55,7 +62,7 @@ def this_identity(_known=[]):  # noqa: B006  read once a process
     return _known[0]
 
 
-def run(session, inputs, batch=1):
+def run(session, inputs, batch=1) -> Any:
     """Logits of a float32 array [N, 3, H, W]: float32 [N, classes], ``batch`` images a query (a fixed batch of the model wins).
 
     Raises Problem "device" where onnxruntime refuses the input, or the output is not one row an image.
