@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
@@ -21,21 +22,20 @@ def verify(folder: Path, as_json: bool) -> None:
     Names all differences at once and exits with 7 if there is one. Hashes show that a bundle is unchanged, not who made it.
     """
     from edgekd.bundle import verify as verify_bundle
-    from edgekd.cli.json_errors import json_errors, print_json
     from edgekd.core import IntegrityError
     from edgekd.core.printable import printable
 
-    with json_errors(as_json):
-        found = verify_bundle(folder)
-    try:
-        found.require()
-        error = None
-    except IntegrityError as problem:
-        error = problem
+    found = verify_bundle(folder)
+    count = len(found.differences)
+    what = f"the bundle is not what it was made as: {count} difference{'s' * (count > 1)}"
+    error = IntegrityError(what, where=str(folder), fix="copy or make the bundle again") if count else None
     if as_json:
         failed = {"error": error.as_json()} if error else {}
-        print_json({"schema": 1, "exit_code": error.exit_code if error else 0, **found.as_json(), **failed})
-        raise SystemExit(error.exit_code if error else 0)
+        document = {"schema": 1, "exit_code": error.exit_code if error else 0, **found.as_json(), **failed}
+        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        raise SystemExit(document["exit_code"])
+    for difference in found.differences:
+        click.echo(printable(difference), err=True)
     if error:
         raise error
     for flavour, golden in found.golden.items():

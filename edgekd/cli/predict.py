@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -32,17 +33,15 @@ def predict(bundle: Path, images: tuple[Path, ...], as_json: bool, top: int) -> 
     are still classified, and the exit code is 2.
     """
     from edgekd.bundle import open_bundle
-    from edgekd.cli.json_errors import json_errors, print_json
 
-    with json_errors(as_json):
-        loaded = open_bundle(bundle)
-        predictions, unreadable = _predictions(loaded, _listed(images), top)
+    loaded = open_bundle(bundle)
+    predictions, unreadable = _predictions(loaded, _listed(images), top)
     error = _unreadable(unreadable, len(predictions)) if unreadable else None
     if as_json:
         failed = {"error": error.as_json()} if error else {}
-        document = {"schema": 1, "exit_code": error.exit_code if error else 0, "bundle": str(bundle), "flavour": loaded.flavour}
-        print_json({**document, "predictions": predictions, **failed})
-        raise SystemExit(error.exit_code if error else 0)
+        about = {"schema": 1, "exit_code": error.exit_code if error else 0, "bundle": str(bundle), "flavour": loaded.flavour}
+        click.echo(json.dumps({**about, "predictions": predictions, **failed}, indent=2, ensure_ascii=False))
+        raise SystemExit(about["exit_code"])
     _print_table(predictions)
     if error:
         raise error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -17,16 +18,15 @@ def report(run: Path, html: Path | None, as_json: bool) -> None:
 
     Exits with 0 also for a run that failed: showing it succeeded.
     """
-    from edgekd.cli.json_errors import json_errors, print_json
     from edgekd.core.files import write_atomic
     from edgekd.report import read, render_html, render_terminal, screen_of
 
-    with json_errors(as_json):
-        document = read(run)
-        if html is not None:
-            write_atomic(html, render_html(document, run))
+    document = read(run)
+    if html is not None:
+        write_atomic(html, render_html(document, run))
     if as_json:
-        print_json(document.model_dump(mode="json", by_alias=True, exclude_unset=True))
+        plain = document.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        click.echo(json.dumps(plain, indent=2, ensure_ascii=False))
     elif html is None:
         click.echo(render_terminal(document, **screen_of(sys.stdout)))
     else:

@@ -22,8 +22,8 @@ def gate(metric, bound, limit, measured, verdict="PASS", why="holds", **more):
 
 def step(name, seconds, measurements=(), gates=(), artifacts=(), status="done", **more):
     return {"name": name, "status": status, "key": hashlib.sha256(name.encode()).hexdigest() if status != "skipped" else None,
-            "seconds": seconds, "artifacts": list(artifacts), "measurements": list(measurements), "gates": list(gates), "notes": {},
-            **more}  # fmt: skip
+            "seconds": seconds, "artifacts": list(artifacts), "measurements": list(measurements), "gates": list(gates),
+            "notes": {}, **more}  # fmt: skip
 
 
 def write(run, kind, path, content):
@@ -67,20 +67,25 @@ def build(run):
     conditions = {"cpu": "Example CPU 3.0 GHz", "instruction_sets": ["avx2", "fma"], "governor": None, "threads": 1,
                   "load_before": 0.4, "versions": {"onnxruntime": "1.31.1"}}  # fmt: skip
     steps = [
-        step("teacher", 131.4, [teacher_top1, measurement("ece", 0.021, "fraction", 180)], [gate("top1", "min", 0.95, teacher_top1)],
-             [write(run, "teacher", "teacher/teacher.safetensors", b"invented"), write(run, "curves", "teacher/curves.json", training(8, 2.6, 0.985))],
+        step("teacher", 131.4, [teacher_top1, measurement("ece", 0.021, "fraction", 180)],
+             [gate("top1", "min", 0.95, teacher_top1)],
+             [write(run, "teacher", "teacher/teacher.safetensors", b"invented"),
+              write(run, "curves", "teacher/curves.json", training(8, 2.6, 0.985))],
              status="cached", age_s=10_800.0, notes={"parameters": 11_173_962}),
         step("distill", 242.0, [top1, drop], [gate("top1", "min", 0.95, top1), gate("top1_drop", "max", 0.02, drop)],
              [write(run, "curves", "distill/curves.json", training(12, 9.5, 0.974))]),
         step("quantize", 6.2, [quantized, measurement("top1_drop", 0.005556, "fraction", 180, -0.01, 0.022)]),
-        step("export", 11.9, [agreement, measurement("parity.sqnr_db", 41.27, "dB", 180)], [gate("parity.top1_agreement", "min", 0.99, agreement)]),
+        step("export", 11.9, [agreement, measurement("parity.sqnr_db", 41.27, "dB", 180)],
+             [gate("parity.top1_agreement", "min", 0.99, agreement)]),
         step("build", 0.62, [measurement("layers.float", 0.0, "count", 1), measurement("size_mb", 0.251, "MB", 1)], target="cpu"),
         step("build", 0.0, status="skipped", target="jetson", why=NOT_CONNECTED),
         step("benchmark", 38.1,
              [fp32, int8, int8_drop, measurement("latency_ms.p50", 1.55, "ms", 700, 1.52, 1.58), p90,
-              measurement("latency_ms.p99", 1.83, "ms", 700, 1.79, 2.2), measurement("latency_ms_fp32.p50", 2.48, "ms", 700, 2.44, 2.51),
+              measurement("latency_ms.p99", 1.83, "ms", 700, 1.79, 2.2),
+              measurement("latency_ms_fp32.p50", 2.48, "ms", 700, 2.44, 2.51),
               measurement("latency_ms_fp32.p90", 2.61, "ms", 700, 2.55, 2.70), speedup],
-             [gate("top1_drop", "max", 0.015, int8_drop), gate("latency_ms.p90", "max", 2, p90), gate("speedup", "min", 1.1, speedup)],
+             [gate("top1_drop", "max", 0.015, int8_drop), gate("latency_ms.p90", "max", 2, p90),
+              gate("speedup", "min", 1.1, speedup)],
              [write(run, "latencies", "cpu/benchmark/latencies.json", latencies),
               write(run, "conditions", "cpu/benchmark/conditions.json", conditions)], target="cpu"),
         step("benchmark", 0.0, gates=[gate("latency_ms.p90", "max", 10, None, "NOT_MEASURED", "not measured")],
@@ -88,7 +93,8 @@ def build(run):
         step("bundle", 1.4, [golden, measurement("size_mb", 1.395, "MB", 1)], artifacts=bundle_files),
     ]  # fmt: skip
     document = {
-        "schema": 1, "verdict": "PASS", "exit_code": 0, "run": "runs/example", "recipe": {"edgekd": 1, "name": "example (invented numbers)"},
+        "schema": 1, "verdict": "PASS", "exit_code": 0, "run": "runs/example",
+        "recipe": {"edgekd": 1, "name": "example (invented numbers)"},
         "resume": "edgekd pipeline recipes/example.yaml", "unmeasured": ["jetson"],
         "targets": [{"name": "cpu", "required": "always", "verdict": "PASS", "why": "3 gates"},
                     {"name": "jetson", "required": "when-connected", "verdict": "NOT_MEASURED", "why": NOT_CONNECTED}],

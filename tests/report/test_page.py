@@ -186,8 +186,8 @@ def test_a_path_out_of_the_run_is_not_followed(run, document):
 
 def test_a_document_of_a_command_that_never_ran_a_step_has_a_page(tmp_path):
     error = {"code": "recipe", "what": "unknown key", "where": "a.yaml:1:1", "seen": "methd", "fix": "method"}
-    empty = {"schema": 1, "verdict": None, "exit_code": 2, "error": error, "run": None, "recipe": None, "resume": "edgekd pipeline a.yaml",
-             "unmeasured": [], "targets": [], "stages": [], "report": None}  # fmt: skip
+    empty = {"schema": 1, "verdict": None, "exit_code": 2, "error": error, "run": None, "recipe": None,
+             "resume": "edgekd pipeline a.yaml", "unmeasured": [], "targets": [], "stages": [], "report": None}  # fmt: skip
     words = words_of(tmp_path, empty)
     assert "Error. a.yaml:1:1: unknown key Seen: methd. Try: method." in words
     assert "No accuracy was measured in this run." in words and "so nothing was judged" in words

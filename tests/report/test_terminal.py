@@ -118,8 +118,8 @@ def test_waived_gates_are_counted_in_the_last_line(document):
 
 def test_a_document_without_any_step_still_has_a_screen():
     error = {"code": "recipe", "what": "unknown key", "where": "a.yaml:1:1", "seen": None, "fix": None}
-    empty = {"schema": 1, "verdict": None, "exit_code": 2, "error": error, "run": None, "recipe": None, "resume": "edgekd pipeline a.yaml",
-             "unmeasured": [], "targets": [], "stages": [], "report": None}  # fmt: skip
+    empty = {"schema": 1, "verdict": None, "exit_code": 2, "error": error, "run": None, "recipe": None,
+             "resume": "edgekd pipeline a.yaml", "unmeasured": [], "targets": [], "stages": [], "report": None}  # fmt: skip
     assert last(empty) == "NOT JUDGED (exit 2): unknown key"
 
 
