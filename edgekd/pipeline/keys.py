@@ -16,6 +16,7 @@ from typing import Any
 import edgekd
 from edgekd import data, targets
 from edgekd.core import Outcome, digest
+from edgekd.core.files import sha256_of
 from edgekd.pipeline.chain import Stage, Step
 from edgekd.recipe import Recipe
 
@@ -39,7 +40,15 @@ class Keys:
     def parts(self, step: Step, inputs: Mapping[str, Outcome]) -> dict[str, Any]:
         """What ``step``'s key is made of. Raises DeviceError if its device does not answer."""
         device = self._identity(step.target) if step.target else None
-        return key_parts(step, self.document, inputs, data=self.described.digest, device=device)
+        parts = key_parts(step, self.document, inputs, data=self.described.digest, device=device)
+        return {**parts, "weights": self._weights(step.stage)}
+
+    def _weights(self, stage: Stage) -> str | None:
+        """The bytes, not the path, of a weights file count."""
+        section: Any = {"teacher": self.recipe.teacher, "distill": self.recipe.student}.get(stage.name)
+        if section is None or section.weights in ("train", "none", "imagenet"):
+            return None
+        return sha256_of(self.recipe.resolve(section.weights))
 
     def _identity(self, target: str) -> Mapping[str, Any]:
         if target not in self._identities:

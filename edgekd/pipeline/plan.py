@@ -10,6 +10,7 @@ from edgekd.core import Outcome
 from edgekd.data import Description
 from edgekd.pipeline.chain import Step, needed_steps, steps
 from edgekd.pipeline.keys import Keys, key_of
+from edgekd.pipeline.ready import require_ready
 from edgekd.pipeline.store import Store
 from edgekd.recipe import Recipe, unsettled_by
 
@@ -37,6 +38,7 @@ class Plan:
 
 def make_plan(recipe: Recipe, store_folder: Path, until: str | None = None) -> Plan:
     """Raises InputError for images that are not there or not usable, DeviceError for a device that does not answer."""
+    require_ready(recipe)
     keys, store = Keys(recipe, None), Store(store_folder)
     measured = tuple(name for name in recipe.targets if name not in keys.not_measured)
     outcomes: dict[Step, Outcome] = {}

@@ -15,6 +15,7 @@ from edgekd.core.files import disk_problems
 from edgekd.core.lock import locked
 from edgekd.pipeline.chain import CHAIN, Step, needed_steps, steps
 from edgekd.pipeline.keys import Keys, key_of
+from edgekd.pipeline.ready import require_ready
 from edgekd.pipeline.state import State
 from edgekd.pipeline.store import Store, Stored
 from edgekd.pipeline.worker import Worker
@@ -71,7 +72,9 @@ class Runner:
         self.rows: dict[Step, Row] = {}
 
     def walk(self) -> Walk:
-        """Run, reuse or skip every step. Errors end the walk and are returned in it; LockedError of the run itself is raised."""
+        """Run, reuse or skip every step. Errors of a step end the walk and are returned in it; what keeps a walk from starting
+        (a recipe that cannot be run, the run's lock) is raised, and no folder is made."""
+        require_ready(self.recipe)
         error: EdgekdError | None = None
         described: data.Description | None = None
         with locked(self.run_dir / ".lock", f"the run {self.run_dir}"), Worker(self.run_dir / "worker.log") as worker:
@@ -173,7 +176,9 @@ class Runner:
         if free < LEAST_FREE_BYTES:
             need = f"{LEAST_FREE_BYTES / 2**20:.0f} MB"
             fix = "free some space, or choose another --run-dir"
-            raise EnvironmentProblem(f"less than {need} free on the disk", where=str(self.store.folder), seen=f"{free / 2**20:.0f} MB", fix=fix)
+            raise EnvironmentProblem(
+                f"less than {need} free on the disk", where=str(self.store.folder), seen=f"{free / 2**20:.0f} MB", fix=fix
+            )
 
 
 def _measured(outcome: Outcome, gate: Gate) -> Any:

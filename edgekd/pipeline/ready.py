@@ -1,0 +1,35 @@
+"""Is a valid recipe ready to run? What can be known about its files and names before any work, asked without torch."""
+
+from __future__ import annotations
+
+from edgekd import targets
+from edgekd.core import InputError, RecipeError
+from edgekd.models.names import check_model
+from edgekd.recipe import Recipe, error_at, missing_files
+
+
+def require_ready(recipe: Recipe) -> None:
+    """Raises RecipeError, with every problem and its place: files that are not there, unknown models, widths and devices."""
+    problems = [*missing_files(recipe), *_unknown(recipe)]
+    if problems:
+        problems[0].others = tuple(problems[1:])
+        raise problems[0]
+
+
+def _unknown(recipe: Recipe) -> list[RecipeError]:
+    problems = []
+    for role, section in (("teacher", recipe.teacher), ("student", recipe.student)):
+        try:
+            check_model(section.model, section.width, where=f"{role}.model")
+        except InputError as error:
+            problems.append(_placed(recipe, f"{role}.model", error))
+    for name, spec in recipe.targets.items():
+        try:
+            targets.resolve(name, spec)
+        except InputError as error:
+            problems.append(_placed(recipe, error.where or f"targets.{name}", error))
+    return problems
+
+
+def _placed(recipe: Recipe, key: str, error: InputError) -> RecipeError:
+    return error_at(recipe, key, f"{key}: {error.what}", seen=error.seen, fix=error.fix)

@@ -1,0 +1,175 @@
+"""The runner on a toy chain: what is reused, what runs again, what stops, and what a failure leaves behind."""
+
+import multiprocessing
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from edgekd.core import InputError, LockedError, RecipeError, Verdict
+from edgekd.core.lock import locked
+
+
+def statuses(walk):
+    return [row.status for row in walk.rows]
+
+
+def test_a_second_walk_reuses_every_step(walk):
+    first, second = walk(), walk()
+    assert (statuses(first), statuses(second)) == (["done", "done"], ["cached", "cached"])
+    assert walk.calls() == ["teacher", "distill"]
+    assert [row.outcome for row in first.rows] == [row.outcome for row in second.rows]
+    assert second.rows[0].age_s >= 0
+
+
+def test_a_judging_bound_judges_again_and_runs_nothing(walk):
+    walk()
+    stricter = walk("gates.distill.top1.min=0.9")
+    assert statuses(stricter) == ["cached", "cached"]
+    assert [judged.verdict for row in stricter.rows for judged in row.judgements] == [Verdict.PASS, Verdict.FAIL]
+    assert walk.calls() == ["teacher", "distill"]
+
+
+def test_what_a_stage_reads_runs_it_and_all_after_it_again_and_nothing_before(walk):
+    walk()
+    assert statuses(walk("distill.epochs=2")) == ["cached", "done"]
+    assert statuses(walk("seed=1")) == ["done", "done"]
+    assert statuses(walk("compute.threads=1")) == ["cached", "cached"]  # the toys do not read it
+    assert statuses(walk()) == ["cached", "cached"]
+
+
+def test_a_changed_need_runs_the_step_again(walk):
+    walk()
+    walk("teacher.epochs=2")  # makes the same bytes, so the student need not be made again
+    assert walk.calls() == ["teacher", "distill", "teacher"]
+
+
+def test_a_failed_gate_stops_the_chain_after_its_stage(walk):
+    stopped = walk("gates.teacher.top1.min=0.95")
+    assert statuses(stopped) == ["done", "skipped"]
+    assert stopped.rows[1].why == "an earlier gate failed"
+    assert [one.verdict for one in stopped.rows[1].judgements] == [Verdict.NOT_MEASURED]
+    assert walk.calls() == ["teacher"]
+
+
+def test_until_stops_after_the_named_stage(walk):
+    assert statuses(walk(until="teacher")) == ["done", "skipped"]
+    with pytest.raises(InputError, match="unknown stage"):
+        walk(until="techer")
+
+
+@pytest.mark.parametrize(("how", "exit_code"), [("error", 2), ("bug", 1)])
+def test_an_error_is_in_the_walk_and_the_finished_step_is_kept(walk, monkeypatch, how, exit_code, toy_chain):
+    if how == "bug" and not toy_chain:
+        pytest.skip("a bug in the parent is the command line's to tell")
+    monkeypatch.setenv("TOY", how)
+    failed = walk()
+    assert (statuses(failed), failed.error.exit_code) == (["done", "failed"], exit_code)
+    assert not list((walk.folder / "store").glob("*.part"))
+    monkeypatch.delenv("TOY")
+    assert statuses(walk()) == ["cached", "done"]
+
+
+def test_a_worker_killed_by_the_system_has_a_name(walk, monkeypatch, toy_chain):
+    if not toy_chain:
+        pytest.skip("only a worker can be killed and be told of")
+    monkeypatch.setenv("TOY", "killed")
+    killed = walk()
+    assert killed.error.exit_code == 5
+    assert "SIGKILL" in killed.error.what
+    assert "memory" in killed.error.what
+
+
+def test_a_bug_in_the_worker_leaves_its_traceback_in_the_log(walk, monkeypatch, toy_chain):
+    if not toy_chain:
+        pytest.skip("the parent has no log")
+    monkeypatch.setenv("TOY", "bug")
+    failed = walk()
+    assert "ZeroDivisionError: toy bug" in failed.error.what
+    assert 'raise ZeroDivisionError("toy bug")' in (walk.folder / "run" / "worker.log").read_text()
+
+
+def test_a_damaged_object_is_made_again(walk):
+    key = walk().rows[0].key
+    (walk.folder / "store" / key / "first.txt").write_text("bit rot")
+    assert statuses(walk()) == ["done", "cached"]
+    assert (walk.folder / "run" / "teacher" / "first.txt").read_text() == "seed 0"
+
+
+def test_a_moved_run_is_whole(walk):
+    walk()
+    shutil.move(walk.folder / "run", walk.folder / "moved")
+    shutil.rmtree(walk.folder / "store")
+    assert (walk.folder / "moved" / "distill" / "second.txt").read_text() == "seed 0, then distilled"
+
+
+def _hold(path, ready, done):
+    with locked(path, "the run"):
+        ready.set()
+        done.wait(30)
+
+
+def test_two_processes_on_one_run_the_second_is_told_who_holds_it(walk):
+    context = multiprocessing.get_context("spawn")
+    ready, done = context.Event(), context.Event()
+    holder = context.Process(target=_hold, args=(walk.folder / "run" / ".lock", ready, done))
+    holder.start()
+    try:
+        assert ready.wait(30)
+        with pytest.raises(LockedError, match="held by another process") as caught:
+            walk()
+    finally:
+        done.set()
+        holder.join()
+    assert str(holder.pid) in caught.value.seen
+    assert caught.value.exit_code == 8
+    assert statuses(walk()) == ["done", "done"]  # a lock dies with its holder
+
+
+def test_a_walk_that_is_broken_off_ends_its_worker_and_keeps_what_is_finished(walk):
+    class Stop:
+        def append(self, event):
+            if event["event"] == "start" and event["step"] == "distill":
+                raise InputError("stop here")
+
+    assert statuses(walk(events=Stop())) == ["done", "skipped"]
+    assert not _children()
+    assert statuses(walk()) == ["cached", "done"]
+
+
+def _children():
+    """Living child processes of this one that run our worker."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"edgekd.stages.worker" in (entry / "cmdline").read_bytes():
+                found.append((entry / "stat").read_text().split()[3] == str(os.getpid()))
+        except OSError:
+            continue
+    return any(found)
+
+
+def test_progress_and_ends_are_told_in_order(walk):
+    events = []
+    walk(events=events)
+    assert [(one["event"], one["step"]) for one in events] == [
+        ("start", "teacher"),
+        ("progress", "teacher"),
+        ("end", "teacher"),
+        ("start", "distill"),
+        ("end", "distill"),
+    ]
+
+
+def test_a_recipe_that_cannot_run_makes_no_folder(walk):
+    with pytest.raises(RecipeError, match="unknown model") as caught:
+        walk("student.model=mobilenet_v9", "teacher.model=resnet19")
+    assert len(caught.value.others) == 1
+    assert not (walk.folder / "run").exists()
+
+
+def test_changed_code_of_a_room_changes_the_key(walk, monkeypatch):
+    walk()
+    monkeypatch.setattr("edgekd.pipeline.keys.source_digest", lambda stage: "other code")
+    assert statuses(walk()) == ["done", "done"]

@@ -1,0 +1,35 @@
+"""A chain without torch for tests of the runner: counts images, fails on demand, dies on demand."""
+
+import os
+import signal
+import time
+
+from edgekd.core import InputError, Measurement, Outcome, share
+
+
+def count(context, name):
+    with (context.folder.parent / "calls.txt").open("a") as file:
+        file.write(f"{name}\n")
+
+
+def first(context):
+    (context.folder / "first.txt").write_text(f"seed {context.recipe.seed}")
+    count(context, "teacher")
+    context.say({"done": 1, "total": 2, "note": "half"})
+    return Outcome((context.keep("teacher", context.folder / "first.txt"),), (share("top1", [True] * 9 + [False]),))
+
+
+def second(context):
+    above = context.input("teacher").path("teacher").read_text()
+    (context.folder / "second.txt").write_text(above + ", then distilled")
+    count(context, "distill")
+    if os.environ.get("TOY") == "error":
+        raise InputError("toy error", where="second", seen="TOY", fix="unset TOY")
+    if os.environ.get("TOY") == "bug":
+        raise ZeroDivisionError("toy bug")
+    if os.environ.get("TOY") == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if os.environ.get("TOY") == "slow":
+        time.sleep(600)
+    artifacts = (context.keep("student", context.folder / "second.txt"),)
+    return Outcome(artifacts, (share("top1", [True] * 8 + [False] * 2), Measurement("top1_drop", 0.1, "fraction", 10)))
