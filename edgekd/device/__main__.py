@@ -19,6 +19,9 @@ from .problem import Problem
 def main(arguments):
     """Run one command; returns the exit status. Problems go to stderr as text, or to stdout as JSON with --json."""
     options = _parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):  # a label must not break the print on a terminal that knows only ASCII
+        if hasattr(stream, "reconfigure"):  # Python 3.7
+            stream.reconfigure(errors="backslashreplace")
     if options.command == "agent":
         return agent.serve(options.verb, options.token)
     try:
@@ -48,7 +51,7 @@ def _verify(options):
     for line in lines:
         print(line)
     if lines:
-        raise Problem("integrity", "%d differences from the manifest" % len(lines), folder, fix="copy the bundle again")
+        raise Problem("integrity", "the bundle is damaged: %d differences" % len(lines), folder, fix="copy the bundle again")
     print("%s: every file and every golden case agree" % folder)
     return 0
 

@@ -10,6 +10,7 @@ import os
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple, Union
 
 from . import integrity, onnxrt, preprocess
+from .arrays import read_array
 from .probe import flavour_for
 from .problem import Problem, one_line
 
@@ -140,12 +141,7 @@ class Bundle:
                 raise Problem("integrity", "not JSON", os.path.join(self.folder, path), one_line(error))
 
     def _array(self, path):
-        import numpy
-
-        try:
-            return numpy.load(self._path(path), allow_pickle=False)
-        except ValueError as error:
-            raise Problem("integrity", "not a numpy array file", os.path.join(self.folder, path), one_line(error))
+        return read_array(self._path(path))
 
 
 def _choose(manifest, flavour):

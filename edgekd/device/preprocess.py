@@ -21,7 +21,9 @@ WHITE = (255, 255, 255, 255)
 _UNDO_ORIENTATION = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270",
                      7: "TRANSVERSE", 8: "ROTATE_90"}  # EXIF 2.32, tag 0x0112  # fmt: skip
 _ORIENTATION_TAG = 0x0112
-_BROKEN = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError, OverflowError, struct.error, zlib.error)
+# What Pillow raises on broken files; its warnings too, where an app turns them into errors.
+_BROKEN = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, OverflowError,
+           struct.error, zlib.error, Warning)  # fmt: skip
 
 
 def decode(source: Any, spec: Dict[str, Any]) -> "numpy.ndarray":

@@ -1,0 +1,143 @@
+"""The agent answers every request with one JSON object between its markers, and never outlives its deadline or its host."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from edgekd.device import build_zipapp
+from edgekd.device.integrity import sha256_of
+
+
+@pytest.fixture
+def work(tmp_path):
+    folder = tmp_path / "work"
+    folder.mkdir()
+    (folder / "edgekd-workdir").touch()
+    (folder / "edgekd.pyz").write_bytes(build_zipapp())
+    return folder
+
+
+def start(work, verb, **options):
+    command = [sys.executable, "-E", str(work / "edgekd.pyz"), "agent", verb, "--token", "t"]
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    return subprocess.Popen(command, **pipes, **options)
+
+
+def ask(work, verb, content=None, **request):
+    if content is None:
+        content = json.dumps({"workdir": str(work), "deadline_s": 60, "threads": 1, **request}).encode()
+    child = start(work, verb)
+    stdout, stderr = child.communicate(content, timeout=120)
+    reply = json.loads(stdout.decode().split("EDGEKD-t-BEGIN\n")[1].split("\nEDGEKD-t-END")[0])
+    return SimpleNamespace(reply=reply, error=reply.get("error", {}), status=child.returncode, stderr=stderr.decode())
+
+
+def described(work, name):
+    return {"path": name, "sha256": sha256_of(work / name)}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(b"", "not JSON"), (b"[1]", "not an object"), (b"{}", "not an object"), (b"\xff{", "not JSON"), (b" " * 2**21, "not an")],
+)
+def test_a_request_that_is_none_is_answered(work, content, said):
+    done = ask(work, "probe", content)
+    assert (done.error["code"], done.status) == ("device", 0) and said in done.error["what"]
+
+
+def test_an_unknown_verb_is_answered_with_the_known_ones(work):
+    assert ask(work, "format-disk").error["fix"] == "one of: build, clean, infer, measure, probe"
+
+
+def test_a_hanging_verb_says_so_at_its_deadline_and_takes_its_group_along(work, tiny):
+    tiny.float_model(work / "m.onnx")
+    np.save(work / "x.npy", np.zeros((1, 3, 8, 8), np.float32))
+    plan = {"rounds": 10**6, "queries": 100, "discard": 10, "round_s": 1, "budget_s": 1}
+    child = start(work, "measure", start_new_session=True)
+    request = {"workdir": str(work), "deadline_s": 2.5, "threads": 1, "plan": plan, "lock_wait_s": 0.1,
+               "models": {"m": described(work, "m.onnx")}, "example": described(work, "x.npy")}  # fmt: skip
+    stdout, _ = child.communicate(json.dumps(request).encode(), timeout=60)
+    assert (b'"code": "device"' in stdout and b"not finished after 2.5 s" in stdout) or b'"code": "locked"' in stdout
+    assert child.returncode in (-signal.SIGKILL, 0)
+
+
+def test_the_kernels_alarm_ends_an_agent_whose_interpreter_is_stuck(work):
+    held = "import ctypes; ctypes.PyDLL(None).sleep(60)"  # native code that never lets go of the interpreter
+    code = f"import sys; sys.path.insert(0, {str(work / 'edgekd.pyz')!r}); from edgekd_device import agent; "
+    child = subprocess.Popen([sys.executable, "-c", code + "agent._watch('x', 0.2, print); " + held])
+    assert child.wait(30) == -signal.SIGALRM
+
+
+def test_the_agent_dies_with_the_process_that_started_it(work):
+    script = (
+        "import subprocess, sys, json, time; c = subprocess.Popen([sys.executable, sys.argv[1], 'agent', 'measure', '--token', 't'], "
+        "stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True); "
+        "c.stdin.write(json.dumps({'workdir': '/', 'deadline_s': 60, 'plan': {}, 'example': {'path': 'dev/zero', 'sha256': ''}}).encode()); "
+        "c.stdin.close(); print(c.pid, flush=True); time.sleep(60)"
+    )  # it hashes /dev/zero for ever
+    parent = subprocess.Popen([sys.executable, "-c", script, str(work / "edgekd.pyz")], stdout=subprocess.PIPE)
+    with contextlib.closing(parent.stdout):
+        agent = int(parent.stdout.readline())
+        time.sleep(1.5)
+        os.kill(agent, 0)  # still there
+        parent.kill()
+        parent.wait()
+    for _ in range(100):
+        with contextlib.suppress(FileNotFoundError):
+            if open(f"/proc/{agent}/stat").read().split(")")[1].split()[0] != "Z":
+                time.sleep(0.1)
+                continue
+        return
+    pytest.fail("the agent outlived its host")
+
+
+def test_files_with_other_bytes_are_refused(work, tiny):
+    tiny.float_model(work / "m.onnx")
+    for wrong in ({"path": "m.onnx", "sha256": "0" * 64}, {"path": "none.onnx", "sha256": "0" * 64}):
+        assert ask(work, "build", models={"m": wrong}).error["code"] == "integrity"
+
+
+def test_a_pickle_is_not_opened(work, tiny):
+    tiny.float_model(work / "m.onnx")
+    np.save(work / "x.npy", np.array([{}], dtype=object))
+    done = ask(work, "infer", model=described(work, "m.onnx"), inputs=[described(work, "x.npy")], optimised=True, batch=1)
+    assert done.error["code"] == "integrity" and "numpy" in done.error["what"]
+
+
+def test_what_a_library_prints_does_not_reach_the_reply(work):
+    (work / "sitecustomize.py").write_text("print('a banner on stdout')")
+    child = subprocess.run(
+        [sys.executable, str(work / "edgekd.pyz"), "agent", "probe", "--token", "t"], input=b'{"deadline_s": 30}',
+        capture_output=True, env={**os.environ, "PYTHONPATH": str(work)}, timeout=60, check=True,
+    )  # fmt: skip
+    assert child.stdout.startswith(b"a banner") and b'BEGIN\n{"identity"' in child.stdout
+
+
+def test_a_bug_is_told_with_its_place_and_without_a_traceback(work):
+    done = ask(work, "build", models=7)
+    assert done.error["code"] == "bug" and "agent.py:" in done.error["seen"] and "Traceback" not in done.stderr
+
+
+def test_clean_empties_its_own_folder_only(work, tmp_path):
+    (tmp_path / "precious").write_text("keep")
+    (work / "deep/er").mkdir(parents=True)
+    (work / "deep/er/file").touch()
+    (work / "link").symlink_to(tmp_path)
+    (work / "linked").symlink_to(tmp_path / "precious")
+    assert ask(work, "clean").reply == {"removed": 2}
+    assert sorted(one.name for one in work.iterdir()) == ["edgekd-workdir", "edgekd.pyz"]
+    assert (tmp_path / "precious").read_text() == "keep"
+
+
+def test_clean_refuses_a_folder_that_is_not_its_own(work, tmp_path):
+    (tmp_path / "precious").write_text("keep")
+    done = ask(work, "clean", workdir=str(tmp_path))
+    assert done.error["where"] == str(tmp_path) and (tmp_path / "precious").exists()

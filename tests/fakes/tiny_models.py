@@ -1,0 +1,98 @@
+"""Real ONNX files and a real bundle, small enough to make anew in every test. Loaded by conftest files with runpy."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+SIZE, CLASSES = 8, 4
+SPEC = {
+    "image_size": [SIZE, SIZE],
+    "resize": {"shorter": SIZE},
+    "interpolation": "bilinear",
+    "mean": [0.5] * 3,
+    "std": [0.25] * 3,
+}
+
+
+def _save(path: Path, nodes, weights, metadata, batch="N") -> Path:
+    image = helper.make_tensor_value_info("input", TensorProto.FLOAT, [batch, 3, SIZE, SIZE])
+    logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, [batch, CLASSES])
+    initializers = [numpy_helper.from_array(value, name) for name, value in weights.items()]
+    graph = helper.make_graph(nodes, "tiny", [image], [logits], initializers)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    helper.set_model_props(model, metadata)
+    onnx.save(model, str(path))
+    return path
+
+
+def float_model(path: Path, batch="N", **metadata: str) -> Path:
+    """Conv, global average, Gemm: two float layers."""
+    random = np.random.default_rng(0)
+    weights = {"w": random.normal(size=(4, 3, 3, 3)).astype("f4"), "v": random.normal(size=(4, CLASSES)).astype("f4")}
+    nodes = [
+        helper.make_node("Conv", ["input", "w"], ["c"], pads=[1, 1, 1, 1], name="conv"),
+        helper.make_node("GlobalAveragePool", ["c"], ["p"]),
+        helper.make_node("Flatten", ["p"], ["f"]),
+        helper.make_node("Gemm", ["f", "v"], ["logits"], name="fc"),
+    ]
+    return _save(path, nodes, weights, metadata, batch)
+
+
+def int8_model(path: Path, largest_weight: int, **metadata: str) -> Path:
+    """Q/DQ around one 1x1 convolution over all pixels, u8 activations (zero point 0) and s8 weights, all of them the largest:
+    bright images drive u8 x s8 sums past 16 bits unless the weights are 7-bit. Then the mean of each channel."""
+    signs = np.array([1, -1, 1, 1], "i1")
+    weights = {
+        "w": (signs[:, None, None, None] * np.full((CLASSES, 3, SIZE, SIZE), largest_weight)).astype("i1"),
+        "one": np.array(1 / 64, "f4"), "w_scale": np.array(1 / 127, "f4"), "out": np.array(8.0, "f4"),
+        "zero_u8": np.array(0, "u1"), "zero_i8": np.array(0, "i1"), "middle": np.array(128, "u1"),
+    }  # fmt: skip
+    nodes = [
+        helper.make_node("QuantizeLinear", ["input", "one", "zero_u8"], ["q"]),
+        helper.make_node("DequantizeLinear", ["q", "one", "zero_u8"], ["x"]),
+        helper.make_node("DequantizeLinear", ["w", "w_scale", "zero_i8"], ["wf"]),
+        helper.make_node("Conv", ["x", "wf"], ["c"], name="conv"),
+        helper.make_node("QuantizeLinear", ["c", "out", "middle"], ["cq"]),
+        helper.make_node("DequantizeLinear", ["cq", "out", "middle"], ["cf"]),
+        helper.make_node("Flatten", ["cf"], ["logits"]),
+    ]
+    return _save(path, nodes, weights, metadata)
+
+
+def bundle(folder: Path, logits_of) -> Path:
+    """A bundle with two models, ort_w7 and fp32 (the same float net); logits_of(path, pixels) computes the golden logits."""
+    for below in ("models", "golden"):
+        (folder / below).mkdir(parents=True)
+    pixels = np.random.default_rng(1).integers(0, 256, (6, SIZE, SIZE, 3), dtype=np.uint8)
+    np.save(folder / "golden/inputs.npy", pixels)
+    models = []
+    for flavour, precision in (("ort_w7", "int8"), ("fp32", "fp32")):
+        path = f"models/tiny.{flavour}.onnx"
+        float_model(folder / path, **{"edgekd.weight_bits": "7"})
+        np.save(folder / f"golden/logits-{flavour}.npy", logits_of(folder / path, pixels))
+        models.append({"path": path, "flavour": flavour, "precision": precision, "weight_bits": 7, "for": "tests"})
+    (folder / "preprocessing.json").write_text(json.dumps(SPEC))
+    (folder / "labels.json").write_text(json.dumps(["cat", "dog", "Käfer", "none"]))
+    seal(folder, models=models)
+    return folder
+
+
+def seal(folder: Path, **fields) -> None:
+    """(Re)write the manifest for the files as they are, with ``fields`` changed."""
+    manifest, detached = folder / "manifest.json", folder / "manifest.json.sha256"
+    old = json.loads(manifest.read_text()) if manifest.exists() else {"schema": 1, "name": "tiny", "classes": CLASSES}
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file() and path not in (manifest, detached)]
+    files = [{"path": path.relative_to(folder).as_posix(), **_hashed(path.read_bytes())} for path in paths]
+    content = json.dumps({**old, "files": files, **fields}, sort_keys=True, separators=(",", ":")).encode()
+    manifest.write_bytes(content)
+    detached.write_text(_hashed(content)["sha256"] + "  manifest.json\n")
+
+
+def _hashed(content: bytes) -> dict:
+    return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
