@@ -7,9 +7,10 @@ from collections.abc import Iterable
 
 
 def nearest(word: str, names: Iterable[str]) -> str | None:
-    """The one of ``names`` the user probably meant, or None. Another number is not a misspelling: p95 is not p99."""
+    """The one of ``names`` the user probably meant, or None. Another number is no misspelling: p95 is not p99."""
     folded = {name.lower(): name for name in names if not _digits(word) or _digits(word) == _digits(name)}
-    found = difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.65)
+    swapped = [name for name in folded if sorted(name) == sorted(word.lower())]  # sdl for sld
+    found = swapped or difflib.get_close_matches(word.lower(), folded, n=1, cutoff=0.7)
     return folded[found[0]] if found else None
 
 

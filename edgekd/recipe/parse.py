@@ -117,6 +117,8 @@ def _node(events: _Events, event: Any, depth: int) -> _Node:
     if event.anchor:
         events.anchors[event.anchor] = None
     if isinstance(event, ScalarEvent):
+        if not event.value.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in event.value):
+            raise _Stop(place, "half a character (a lone \\ud800...\\udfff), which no file can hold")
         node = _Node(place, _scalar(event.value, place) if event.style is None else event.value)
     elif isinstance(event, SequenceStartEvent):
         node = _Node(place, _items(events, depth))
@@ -221,7 +223,7 @@ def _syntax(error: MarkedYAMLError, text: str) -> tuple[Place, str, str | None]:
     what, fix = found
     if began and ("never closed" in what or "has no" in what or "file ends" in what):
         at = began
-    elif began and "missing before" in what:
+    elif began and at and began.line != at.line and "missing before" in what:
         what += f" (opened on line {began.line + 1})"
     return Place(at.line + 1, at.column + 1) if at else Place(1, 1), what, fix
 

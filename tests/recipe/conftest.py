@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import pytest
 
+from edgekd.recipe import Recipe, loads
+
 GOOD = """\
 edgekd: 1
 name: small
@@ -41,11 +43,29 @@ def read_table(path: Path) -> list[Broken]:
     return cases
 
 
-BROKEN = read_table(Path(__file__).with_name("broken_recipes.txt"))
+_BROKEN = read_table(Path(__file__).with_name("broken_recipes.txt"))
 
 
 @pytest.fixture
-def good(tmp_path: Path) -> Path:
-    path = tmp_path / "good.yaml"
-    path.write_text(GOOD)
-    return path
+def good() -> str:
+    return GOOD
+
+
+@pytest.fixture
+def broken_table() -> list[Broken]:
+    return _BROKEN
+
+
+@pytest.fixture(params=_BROKEN, ids=lambda broken: broken.name)
+def broken(request: pytest.FixtureRequest) -> Broken:
+    return request.param
+
+
+@pytest.fixture
+def recipe():
+    """Make a recipe from a text (the good one, if none is given) and --set options."""
+
+    def make(text: str = GOOD, *overrides: str, folder: Path = Path()) -> Recipe:
+        return loads(text, "a.yaml", folder, overrides)
+
+    return make
