@@ -21,7 +21,7 @@ SHOWN = {
 _ADVICE = {
     "top1": "more epochs, a wider model or more data",
     "top1_drop": "more epochs or a wider student; after quantize: more quantize.calibration_images",
-    "latency_ms": "a smaller student.width or data.image_size, or more threads",
+    "latency_ms": "a smaller student.width or data.image_size, or more threads for the target",
     "speedup": "compare latency_ms with latency_ms_fp32 in the report: small models leave little to gain",
     "parity": "the first layer that differs is in the export step's notes; report it if the recipe is a shipped one",
     "size_mb": "a smaller student.width",

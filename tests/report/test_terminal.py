@@ -67,7 +67,7 @@ def test_a_failed_gate_is_told_with_place_distance_advice_and_the_way_on(documen
     (failed,) = [line for line in screen.splitlines() if line.startswith("failed")]
     assert failed.startswith("failed  benchmark cpu: latency_ms.p90 2.25 [2.20, 2.31], n=700, must be ≤ 2 (off by 0.250).")
     assert screen.splitlines()[-4:-1] == [
-        "        or data.image_size, or more threads",
+        "        or data.image_size, or more threads for the target",
         "report  runs/example/report.html",
         "resume  edgekd pipeline recipes/example.yaml",
     ]
