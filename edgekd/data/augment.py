@@ -39,7 +39,7 @@ def weak_view(images: Tensor, size: Sequence[int], *, hflip: bool, generator: Ge
 def strong_view(images: Tensor, size: Sequence[int], *, hflip: bool, generator: Generator) -> Tensor:
     """A weak view of its own, then two of the fourteen operations (with replacement), then cutout: uint8 [B,3,h,w]."""
     draws = torch.rand(len(images), _CROP_DRAWS + _OPERATION_DRAWS + _CUTOUT_DRAWS, generator=generator)
-    crop_draws, operation_draws, cutout_draws = draws.split((_CROP_DRAWS, _OPERATION_DRAWS, _CUTOUT_DRAWS), 1)
+    crop_draws, operation_draws, cutout_draws = torch.split(draws, [_CROP_DRAWS, _OPERATION_DRAWS, _CUTOUT_DRAWS], 1)
     view = _crop(images, size, hflip, crop_draws)
     for turn in operation_draws.view(len(images), STRONG_OPERATIONS, 2).unbind(1):
         view = operate(view, *turn.unbind(1))
@@ -54,7 +54,7 @@ def normalized(view: Tensor, preprocessing: Mapping[str, Any]) -> Tensor:
 
 
 def operate(view: Tensor, which_B: Tensor, strength_B: Tensor) -> Tensor:
-    """One operation an image: number floor(14 · which), magnitude low + strength · (high - low); both host float32 [B] in [0,1)."""
+    """One operation an image: number floor(14 · which), magnitude low + strength · (high - low); both on the host, in [0,1)."""
     chosen_B = (which_B * len(OPERATIONS)).long()
     view = view.clone()
     for number, operation in enumerate(OPERATIONS):

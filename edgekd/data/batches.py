@@ -36,7 +36,7 @@ class Batches:
         seed: int,
         device: torch.device | str = "cpu",
     ) -> None:
-        """preprocessing: the data set's; its image_size is that of the views. Raises InputError: fewer than two images a batch."""
+        """preprocessing: the data set's; its image_size is that of the views. Raises InputError: less than two images a batch."""
         if min(batch_size, len(split)) < 2:
             seen = f"batch_size {batch_size}, {len(split)} images"
             raise InputError(

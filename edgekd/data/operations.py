@@ -1,7 +1,7 @@
-"""The fourteen image operations of the strong view, each on a batch with one magnitude an image; no loop over images, no host sync.
+"""The fourteen image operations of the strong view, each on a batch with one magnitude an image: no loop over images, no sync.
 
-Source: the list and ranges of RandAugment (Cubuk et al. 2020) as the swapped-logit reference code uses them (docs: uniform
-magnitudes). Each does what Pillow does to 8-bit images: the same truncations, nearest-neighbour geometry, black outside.
+Source: RandAugment (Cubuk et al. 2020), with the ranges and uniform magnitudes of the swapped-logit reference code. Each does
+what Pillow does to 8-bit images: the same truncations, nearest-neighbour geometry, black outside.
 Shape suffixes: N images, 3 channels, H, W pixels, P = H·W. Images are uint8 [N,3,H,W]; magnitudes float32 [N].
 """
 
@@ -155,8 +155,8 @@ def _affine(images: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor, e: Tenso
 
 def _grey(images: Tensor) -> Tensor:
     """ITU-R 601 luma in Pillow's 16-bit integers: int32 [N,1,H,W]."""
-    red, green, blue = images.to(torch.int32).split(1, 1)
-    return (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16
+    red, green, blue = torch.split(images.to(torch.int32), 1, 1)
+    return (red * 19595 + green * 38470 + blue * 7471 + 0x8000).bitwise_right_shift(16)
 
 
 def _blend(other: Tensor, images: Tensor, magnitudes: Tensor) -> Tensor:
