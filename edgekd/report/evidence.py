@@ -79,13 +79,15 @@ def latencies(content: Any) -> dict[str, list[list[float]]]:
 
 
 def flat(content: Any, prefix: str = "") -> list[tuple[str, str]]:
-    """A nested object as rows of dotted name and value, for a table; lists of plain values stand on one row."""
+    """A nested object as rows of dotted name and value, for a table; lists stand on one row, of objects only the count."""
     if not isinstance(content, Mapping):
         raise ValueError("it is not an object")
     rows: list[tuple[str, str]] = []
     for name, value in content.items():
         if isinstance(value, Mapping) and value:
             rows += flat(value, f"{prefix}{name}.")
+        elif isinstance(value, list) and any(isinstance(one, Mapping) for one in value):
+            rows.append((f"{prefix}{name}", f"{len(value)} entries, in the file"))
         elif isinstance(value, list):
             rows.append((f"{prefix}{name}", ", ".join(_plain(one) for one in value) or "—"))
         else:

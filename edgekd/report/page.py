@@ -84,7 +84,7 @@ def _accuracy(document: Document) -> Markup | Gap:
             found = step.measurement(name)
             if found is not None and found.value is not None and found.n:
                 where = f" on {step.target}" if step.target else ""
-                said = str(found.conditions.get("split", split))
+                said = str(found.conditions.get("images", split))
                 points.append(charts.Point(label + where, said, found.value, found.low, found.high, found.n, css))
     return Markup(charts.accuracy(points)) if points else Gap("No accuracy was measured in this run.")
 

@@ -30,6 +30,7 @@ _STYLES = {
 _HEAD = ("stage", "target", "measured", "", "", "", "bound", "verdict", "time", "")
 _RIGHT = {3, 5, 8}  # value, n, time are aligned right; all else left
 _METRIC, _VERDICT, _TIME, _NOTE = 2, 7, 8, 9
+SUSPECT = "suspect conditions: "
 
 
 class Screen(TypedDict):
@@ -79,8 +80,9 @@ def _table(document: Document, width: int) -> list[Text]:
     grid: list[tuple[tuple[str, ...], str, Verdict | None]] = []  # cells, the reason below, the verdict that colours them
     for step in steps_to_show(document):
         rows: list[Row | None] = [*rows_of(step)] or [None]
+        told: set[str] = set()  # one reason often stands behind several numbers of a step
         for place, row in enumerate(rows):
-            reason = _reason(step, row, last=place == len(rows) - 1)
+            reason = _reason(step, row, told, last=place == len(rows) - 1)
             grid.append((_cells(step, row, place == 0), reason, row.verdict if row else None))
     widths = [max(cell_len(cells[at]) for cells in (_HEAD, *(one[0] for one in grid))) for at in range(len(_HEAD))]
     stacked = sum(widths) + 2 * sum(1 for one in widths if one) > width
@@ -92,11 +94,13 @@ def _table(document: Document, width: int) -> list[Text]:
     return lines
 
 
-def _reason(step: StagePart, row: Row | None, *, last: bool) -> str:
+def _reason(step: StagePart, row: Row | None, told: set[str], *, last: bool) -> str:
     """What stands below a row: why a gate did not simply pass; below a step's last row, why it failed or was skipped."""
     own = step.why if last and step.why else ""  # says more than a gate's "not measured"
     gates = row.why if row and row.verdict not in (Verdict.PASS, Verdict.FAIL) else ""
-    below = [why for why in dict.fromkeys((gates, own)) if why and not (own and why == "not measured")]
+    below = [why.removeprefix(SUSPECT) for why in (gates, own) if why and not (own and why == "not measured")]
+    below = [why for why in dict.fromkeys(below) if why not in told]
+    told.update(below)
     return "; ".join(below)
 
 

@@ -49,15 +49,15 @@ def queries(middle, rounds=7, each=100):
 
 def build(run):
     """Write the files of the example below ``run`` and return its document; report.json is written too."""
-    held_out = {"split": "held-out", "interval": "Wilson 95 %"}
+    held_out = {"images": "held-out", "interval": "Wilson 95 %"}
     teacher_top1 = measurement("top1", 0.983333, "fraction", 180, 0.952, 0.994, conditions=held_out)
     top1 = measurement("top1", 0.972222, "fraction", 180, 0.937, 0.988, conditions=held_out)
     drop = measurement("top1_drop", 0.011111, "fraction", 180, -0.009, 0.031, conditions=held_out)
     quantized = measurement("top1", 0.966667, "fraction", 180, 0.929, 0.985, conditions=held_out)
     agreement = measurement("parity.top1_agreement", 1.0, "fraction", 180, 0.979, 1.0)
-    fp32 = measurement("top1_fp32", 0.975, "fraction", 360, 0.953, 0.987, conditions={"split": "test"})
-    int8 = measurement("top1", 0.972222, "fraction", 360, 0.950, 0.985, conditions={"split": "test"})
-    int8_drop = measurement("top1_drop", 0.002778, "fraction", 360, -0.010, 0.016, conditions={"split": "test"})
+    fp32 = measurement("top1_fp32", 0.975, "fraction", 360, 0.953, 0.987, conditions={"images": "test"})
+    int8 = measurement("top1", 0.972222, "fraction", 360, 0.950, 0.985, conditions={"images": "test"})
+    int8_drop = measurement("top1_drop", 0.002778, "fraction", 360, -0.010, 0.016, conditions={"images": "test"})
     p90 = measurement("latency_ms.p90", 1.62, "ms", 700, 1.58, 1.71, rounds=[1.58, 1.60, 1.61, 1.62, 1.63, 1.66, 1.71])
     speedup = measurement("speedup", 1.58, "ratio", 700, 1.51, 1.63)
     golden = measurement("golden_agreement", 1.0, "fraction", 200)

@@ -102,7 +102,7 @@ def test_histogram_bars_count_every_query(run, document):
         lambda d: d["stages"][0].__setitem__("notes", {PAYLOAD: [PAYLOAD, {"a": PAYLOAD}]}),
         lambda d: d["stages"][0]["artifacts"][0].__setitem__("path", PAYLOAD),
         lambda d: d["stages"][6].__setitem__("target", PAYLOAD),
-        lambda d: d["stages"][6]["measurements"][0]["conditions"].__setitem__("split", PAYLOAD),
+        lambda d: d["stages"][6]["measurements"][0]["conditions"].__setitem__("images", PAYLOAD),
         lambda d: d["stages"][6]["gates"][0].__setitem__("metric", PAYLOAD),
         lambda d: d.__setitem__("error", {"code": "bug", "what": PAYLOAD}),
     ],
@@ -191,3 +191,17 @@ def test_a_document_of_a_command_that_never_ran_a_step_has_a_page(tmp_path):
     words = words_of(tmp_path, empty)
     assert "Error. a.yaml:1:1: unknown key Seen: methd. Try: method." in words
     assert "No accuracy was measured in this run." in words and "so nothing was judged" in words
+
+
+def test_long_series_in_the_conditions_are_counted_not_poured_out(run, document):
+    path = run / "cpu/benchmark/conditions.json"
+    path.write_text(
+        json.dumps({"timing": {"before": {"load_1m": 0.25}, "between": [{"load_1m": 0.5}] * 9, "suspect": ["a", "b"]}})
+    )
+    replace_artifact(document, path, run)
+    words = words_of(run, document)
+    assert (
+        "timing.before.load_1m 0.25" in words
+        and "timing.between 9 entries, in the file" in words
+        and "timing.suspect a, b" in words
+    )

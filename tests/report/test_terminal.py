@@ -160,3 +160,12 @@ def test_colour_only_on_a_terminal_that_wants_it(stream, environment, color, mon
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("COLUMNS", "97")
     assert screen_of(stream()) == {"width": 97, "color": color}
+
+
+def test_a_reason_behind_several_numbers_is_told_once_a_step(document):
+    document.update(verdict="INCONCLUSIVE", exit_code=4)
+    change_gate(document, "latency_ms.p90", verdict="INCONCLUSIVE", why="suspect conditions: foreign load 0.8")
+    change_gate(document, "speedup", verdict="INCONCLUSIVE", why="suspect conditions: foreign load 0.8")
+    document["stages"][6]["measurements"][3]["suspect"] = ["foreign load 0.8"]  # latency_ms.p50, without a gate
+    table = render_terminal(document).split("\n\n")[0]
+    assert table.count("foreign load 0.8") == 1
