@@ -17,7 +17,7 @@ import traceback
 
 from . import onnxrt, probe, timing
 from .arrays import read_array, write_array
-from .integrity import sha256_of
+from .integrity import is_inside, sha256_of
 from .lock import measuring_lock
 from .problem import Problem, one_line
 
@@ -154,6 +154,8 @@ def _array(request, described):
 
 def _checked(request, described):
     """The path of a file of the request, after its bytes were compared with the sha256 the host sent."""
+    if not is_inside(described["path"]):
+        raise Problem("integrity", "a file of the request lies outside the work folder", where=described["path"])
     path = os.path.join(request["workdir"], described["path"])
     try:
         digest = sha256_of(path)

@@ -12,9 +12,11 @@ import edgekd.runtime
 APP = """
 import json, sys
 
+UNNEEDED = ("torch", "torchvision", "onnx", "pydantic", "click", "rich", "safetensors", "jinja2", "ruamel")
+
 class Blocked:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("torch", "torchvision", "onnx", "pydantic", "click", "rich", "safetensors", "jinja2", "ruamel"):
+        if name.partition(".")[0] in UNNEEDED:
             raise ImportError("blocked: " + name)
 
 sys.meta_path.insert(0, Blocked())

@@ -1,5 +1,6 @@
 """The local machine through the very protocol a remote one would speak: real sessions, real processes, real trouble."""
 
+import json
 import os
 import signal
 import subprocess
@@ -180,11 +181,13 @@ def test_garbage_is_shown_as_what_it_is(local, monkeypatch, code, said, seen):
     assert seen in refused.value.seen and "\n" not in refused.value.seen
 
 
+def reply(body):
+    """Code that prints the Python expression ``body`` (a string) as the agent's reply."""
+    return f"print('EDGEKD-%s-BEGIN\\n%s\\nEDGEKD-%s-END' % (token, {body}, token))"
+
+
 def test_a_banner_before_the_reply_does_no_harm(local, monkeypatch):
-    scripted(
-        monkeypatch,
-        "print('Welcome\\nEDGEKD-x-BEGIN\\n{}\\nEDGEKD-x-END')\nprint('EDGEKD-%s-BEGIN\\n{\"a\": 1}\\nEDGEKD-%s-END' % (token, token))",
-    )
+    scripted(monkeypatch, "print('Welcome\\nEDGEKD-x-BEGIN\\n{}\\nEDGEKD-x-END')\n" + reply("'{\"a\": 1}'"))
     with connect(local) as connection:
         assert connection.probe() == {"a": 1}
 
@@ -193,26 +196,23 @@ def test_the_agent_sees_a_clean_environment(local, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "/evil")
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.setenv("SECRET_TOKEN", "x")
-    scripted(
-        monkeypatch,
-        "import json; print('EDGEKD-%s-BEGIN\\n%s\\nEDGEKD-%s-END' % (token, json.dumps({'env': sorted(os.environ), 'path': sys.path}), token))",
-    )
+    scripted(monkeypatch, "import json\n" + reply("json.dumps({'env': sorted(os.environ), 'path': sys.path})"))
     with connect(local) as connection:
         seen = connection.probe()
     assert set(seen["env"]) <= {"PATH", "HOME", "LD_LIBRARY_PATH", "TMPDIR", "EDGEKD_DEVICE_ROOT", "LC_ALL", "LC_CTYPE"}
     assert "/evil" not in seen["path"]
 
 
-@pytest.mark.parametrize(
-    ("code", "kind"),
-    [("environment", EnvironmentProblem), ("integrity", IntegrityError), ("device", DeviceError), ("bug", EdgekdError)],
-)
-def test_the_agents_errors_keep_their_kind(local, monkeypatch, code, kind):
-    error = f'{{"error": {{"code": "{code}", "what": "w", "where": "m.onnx", "seen": "s", "fix": "f"}}}}'
-    scripted(monkeypatch, f"print('EDGEKD-%s-BEGIN\\n%s\\nEDGEKD-%s-END' % (token, {error!r}, token))")
+KINDS = {"environment": EnvironmentProblem, "integrity": IntegrityError, "device": DeviceError, "bug": EdgekdError}
+
+
+@pytest.mark.parametrize("code", KINDS)
+def test_the_agents_errors_keep_their_kind(local, monkeypatch, code):
+    error = {"error": {"code": code, "what": "w", "where": "m.onnx", "seen": "s", "fix": "f"}}
+    scripted(monkeypatch, reply(repr(json.dumps(error))))
     with connect(local) as connection, pytest.raises(EdgekdError) as refused:
         connection.clean()
-    assert type(refused.value) is kind and str(refused.value) == "cpu: clean m.onnx: w" and refused.value.fix == "f"
+    assert type(refused.value) is KINDS[code] and str(refused.value) == "cpu: clean m.onnx: w" and refused.value.fix == "f"
 
 
 def test_without_onnxruntime_the_environment_is_at_fault(local, models, monkeypatch, tmp_path):
