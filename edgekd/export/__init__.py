@@ -1,0 +1,31 @@
+"""Export: one float graph with markers, the flavours made from it, and how far they are from the network they came from."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgekd.export.files import layers, write
+    from edgekd.export.flavours import FLAVOURS, flavour
+    from edgekd.export.marked import float_export
+    from edgekd.export.parity import compare
+    from edgekd.export.sessions import run_onnx
+
+__all__ = ["FLAVOURS", "compare", "flavour", "float_export", "layers", "run_onnx", "write"]
+
+_HOME = {  # torch and onnx load only when a name that needs them is used
+    "FLAVOURS": "flavours",
+    "compare": "parity",
+    "flavour": "flavours",
+    "float_export": "marked",
+    "layers": "files",
+    "run_onnx": "sessions",
+    "write": "files",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"edgekd.export.{_HOME[name]}"), name)

@@ -1,0 +1,6 @@
+"""Quantize: where a network is rounded to 8 bits, over which ranges, and what that does to its logits."""
+
+from edgekd.quant.fakequant import Grid, fake_quantize, weight_scale
+from edgekd.quant.ptq import Quantized, quantize, restore
+
+__all__ = ["Grid", "Quantized", "fake_quantize", "quantize", "restore", "weight_scale"]

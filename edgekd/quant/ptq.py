@@ -1,0 +1,209 @@
+"""Post-training quantization: trace, place, calibrate; then the float net, simulations of the int8 files, the marked graph."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, fx, nn
+
+from edgekd.core import InputError, IntegrityError
+from edgekd.quant.fakequant import WEIGHT_LEVELS, Grid, fake_quantize_weight, round_bias, weight_scale
+from edgekd.quant.observer import Observer
+from edgekd.quant.sites import Group, Placement, Site, place
+from edgekd.quant.trace import prepare
+
+SCHEMA = 1
+
+
+class Quantized:
+    """A network with its sites and their grids. ``sites`` is the table of ``edgekd.quant.sites``; write it as sites.json."""
+
+    def __init__(self, graph: fx.GraphModule, placement: Placement, sites: dict[str, Any]) -> None:
+        self._graph, self._placement = graph, placement
+        self.sites = sites
+
+    @property
+    def float_layers(self) -> list[dict[str, str]]:
+        """[{"layer", "reason"}]: what stays float on purpose."""
+        return [dict(one) for one in self.sites["float"]]
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width the network was traced at."""
+        height, width = self.sites["input"]["image_size"]
+        return int(height), int(width)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """The folded float weights, contiguous, by the names the ONNX files use."""
+        return {name: value.detach().contiguous() for name, value in self._graph.state_dict().items()}
+
+    def floating(self) -> nn.Module:
+        """The folded float network: float32 [N,3,H,W] -> logits float32 [N,C]. What the fp32 file computes."""
+        return self._in_mode("pass")
+
+    def simulate(self, flavour: str = "ort") -> nn.Module:
+        """What the file of ``flavour`` ("ort" or "ort-w7") computes op by op, in float32: weights, biases and sites on their
+        grids.
+
+        The reference is an un-optimised onnxruntime session; an optimised one computes in integers and rounds a little
+        differently.
+        """
+        levels = WEIGHT_LEVELS[flavour]
+        graph = self._in_mode("round")
+        with torch.no_grad():
+            for layer in self._placement.layers:
+                module: Any = graph.get_submodule(layer.name)
+                weight, bias, input_scale = module.weight, module.bias, _grid(layer.input).scale
+                scale_C = weight_scale(weight, bias, input_scale, levels)
+                module.weight.copy_(fake_quantize_weight(weight, scale_C, levels))
+                if bias is not None:
+                    bias.copy_(round_bias(bias, scale_C, input_scale))
+        return graph
+
+    def for_export(self) -> nn.Module:
+        """The float network with a marker op ``edgekd::Site`` at every site; only for ``torch.onnx.export``."""
+        return self._in_mode("mark")
+
+    def _in_mode(self, mode: str) -> fx.GraphModule:
+        graph = copy.deepcopy(self._graph)
+        for module in graph.modules():
+            if isinstance(module, Site):
+                module.mode = mode
+        return graph.eval().requires_grad_(False)
+
+
+def quantize(model: nn.Module, calibration: Iterable[Tensor]) -> Quantized:
+    """Quantize ``model`` after training: uint8 activations in ranges of least squared error, int8 weights per output channel.
+
+    model: any float network images -> logits; it is copied, not changed. calibration: batches float32 [B,3,H,W] of training
+    images under the validation transform, all of one size; read once (128 to 512 images are enough).
+    Raises InputError: no images, images or activations that are not finite or change size, a network that cannot be traced.
+    """
+    graph, placement = None, None
+    observers: list[tuple[Group, Observer]] = []
+    shape: tuple[int, ...] = ()
+    with torch.inference_mode():
+        for images in calibration:
+            if images.dim() != 4 or images.dtype != torch.float32 or not len(images):
+                raise InputError("calibration batches must be float32 [B,C,H,W]", seen=f"{images.dtype} {tuple(images.shape)}")
+            if graph is None or placement is None:
+                shape = tuple(images.shape[1:])
+                graph, placement = _placed(model, shape)
+                observers = _watch(placement)
+            if tuple(images.shape[1:]) != shape:
+                raise InputError("calibration images change size", seen=f"{shape} then {tuple(images.shape[1:])}")
+            graph(images)
+    if graph is None or placement is None:
+        raise InputError("no calibration images", where="quantize", fix="raise quantize.calibration_images")
+    ranges = [_range(group, observer) for group, observer in observers]
+    table = _table(placement, ranges, shape)
+    _apply(placement, table)
+    return Quantized(graph, placement, table)
+
+
+def restore(model: nn.Module, state: Mapping[str, Tensor], sites: Mapping[str, Any]) -> Quantized:
+    """The same Quantized again, from ``state_dict()`` and ``sites``; ``model`` has the same architecture and any weights.
+
+    Raises IntegrityError: weights, table and architecture do not belong together.
+    """
+    try:
+        shape = (int(sites["input"]["channels"]), *(int(side) for side in sites["input"]["image_size"]))
+        graph, placement = _placed(model, shape)
+        graph.load_state_dict(dict(state))
+        _apply(placement, sites)
+    except (KeyError, RuntimeError, TypeError) as error:
+        what = "weights and site table do not belong to this network"
+        raise IntegrityError(what, where=type(model).__name__, seen=str(error).splitlines()[0][:200]) from error
+    return Quantized(graph, placement, dict(sites))
+
+
+def _placed(model: nn.Module, shape: tuple[int, ...]) -> tuple[fx.GraphModule, Placement]:
+    with torch.inference_mode(False):
+        graph = prepare(model, (shape[1], shape[2]), shape[0])
+        return graph, place(graph)
+
+
+def _watch(placement: Placement) -> list[tuple[Group, Observer]]:
+    observers = []
+    for group in placement.groups:
+        observer = Observer()
+        observers.append((group, observer))
+        for site in group.watched:
+            site.observer, site.mode = observer, "watch"
+    return observers
+
+
+def _range(group: Group, observer: Observer) -> dict[str, Any]:
+    """The entry of the site table that a group's sites share, but for their names."""
+    name = group.sites[0].name
+    for site in group.watched:
+        site.observer, site.mode = None, "pass"
+    if not np.isfinite([observer.low, observer.high]).all():
+        fix = "look at the calibration images and the network's weights for NaN or infinity"
+        raise InputError("activations are not finite", where=name, fix=fix)
+    if group.known is not None:
+        low, high = group.known
+        return _entry(low, high, signed=False, known=True)
+    if group.non_negative or observer.low >= 0:
+        return _entry(0.0, observer.clipping(steps_per_range=255, limit=group.limit), signed=False)
+    if group.tailed:
+        return _entry(observer.low, observer.clipping(steps_per_range=255, low=observer.low), signed=False)
+    whole = name == "input"  # every image has its white and its black: clip nothing
+    end = max(-observer.low, observer.high) if whole else observer.clipping(steps_per_range=127)
+    return _entry(-end, end, signed=True)
+
+
+def _entry(low: float, high: float, *, signed: bool, known: bool = False) -> dict[str, Any]:
+    grid = Grid.of(low, high, signed)
+    return {
+        "low": low,
+        "high": high,
+        "signed": signed,
+        "known_range": known,
+        "scale": grid.scale,
+        "zero_point": grid.zero_point,
+    }
+
+
+def _table(placement: Placement, ranges: list[dict[str, Any]], shape: tuple[int, ...]) -> dict[str, Any]:
+    groups = [[site.name for site in group.sites] for group in placement.groups]
+    return {
+        "schema": SCHEMA,
+        "input": {"channels": shape[0], "image_size": list(shape[1:])},
+        "sites": [
+            {"name": name, **entry, "group": number}
+            for number, (names, entry) in enumerate(zip(groups, ranges, strict=True))
+            for name in names
+        ],
+        "groups": [names for names in groups if len(names) > 1],
+        "layers": [
+            {
+                "layer": layer.name,
+                "op": layer.op,
+                "input": layer.input.name,
+                "output": layer.output.name if layer.output else None,
+            }
+            for layer in placement.layers
+        ],
+        "float": [dict(one) for one in placement.floats],
+        "weights": dict(WEIGHT_LEVELS),
+    }
+
+
+def _apply(placement: Placement, table: Mapping[str, Any]) -> None:
+    grids = {entry["name"]: Grid(float(entry["scale"]), int(entry["zero_point"])) for entry in table["sites"]}
+    sites = {site.name: site for group in placement.groups for site in group.sites}
+    if grids.keys() != sites.keys():
+        raise KeyError(f"sites {sorted(grids.keys() ^ sites.keys())[:5]} are in one of network and table only")
+    for name, site in sites.items():
+        site.grid = grids[name]
+
+
+def _grid(site: Site) -> Grid:
+    if site.grid is None:
+        raise RuntimeError(f"site {site.name} has no grid")
+    return site.grid
