@@ -93,6 +93,8 @@ def _verdict(gate: Gate, measurement: Measurement | None) -> tuple[Verdict, str,
     value = measurement.value
     if not math.isfinite(value):
         return Verdict.INCONCLUSIVE, f"the measured value is {value}", None
+    if not all(math.isfinite(one) for one in measurement.rounds):
+        return Verdict.INCONCLUSIVE, "a round was measured as no finite number", None
     if measurement.suspect:
         return Verdict.INCONCLUSIVE, "suspect conditions: " + "; ".join(measurement.suspect), None
     if measurement.n_needed is not None:

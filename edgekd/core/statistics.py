@@ -32,7 +32,8 @@ def wilson_interval(hits: int, n: int, z: float) -> tuple[float, float]:
     p, z2 = hits / n, z * z
     centre = (p + z2 / (2 * n)) / (1 + z2 / n)
     half = z * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    low = max(0.0, centre - half) if hits else 0.0  # exact at the ends, where rounding would leave the share outside
+    return low, min(1.0, centre + half) if hits < n else 1.0
 
 
 def bonett_price_interval(lost: int, won: int, n: int, z: float) -> tuple[float, float]:

@@ -41,9 +41,10 @@ class Source:
         return RecipeError(problem.what, where=where, seen=problem.seen, fix=problem.fix, snippet=snippet)
 
     def order(self, problem: Problem) -> tuple[int, int]:
-        """Sorts problems as a reader meets them; those of ``--set`` come last."""
-        place = None if self._override(problem.path) else self._place(problem.path, problem.on)
-        return place or (len(self.text) + 1, 0)
+        """Sorts problems as a reader meets them: in the file, then in the ``--set`` options."""
+        if override := self._override(problem.path):
+            return len(self.text) + 1, list(self.overrides.values()).index(override)
+        return self._place(problem.path, problem.on)
 
     def _locate(self, path: Keys, on: Literal["key", "value"]) -> tuple[str, str | None]:
         if override := self._override(path):
