@@ -11,14 +11,16 @@ from types import FrameType
 
 import click
 
-from edgekd.core import EdgekdError, Interrupted
+from edgekd.core import Interrupted
 
 DEFAULT_RUNS = Path("runs")
 
 
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
-@click.option("--run-dir", type=click.Path(path_type=Path), help="Folder of the run; the same folder resumes it.  [default: runs/<name>]")
+@click.option(
+    "--run-dir", type=click.Path(path_type=Path), help="Folder of the run; the same folder resumes it.  [default: runs/<name>]"
+)
 @click.option("--set", "overrides", multiple=True, metavar="a.b.c=v", help="Change one value of the recipe; may be repeated.")
 @click.option("--until", metavar="STAGE", help="Stop after this stage.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of the table, on success and on failure.")
@@ -34,7 +36,7 @@ def pipeline(
     """
     from edgekd.cli.progress import ProgressLog
     from edgekd.core.files import write_atomic, write_json
-    from edgekd.pipeline import Runner, Store, error_document, run_document, store_of
+    from edgekd.pipeline import Runner, Store, run_document, store_of
     from edgekd.recipe import load
     from edgekd.report import render_html, render_terminal, screen_of
 
@@ -42,16 +44,10 @@ def pipeline(
     command = _words(recipe, run_dir, overrides, until)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _raise_interrupted)
-    try:
-        loaded = load(recipe, overrides)
-        folder = run_dir or DEFAULT_RUNS / loaded.name
-        with ProgressLog(-1 if quiet else int(verbose)) as log:
-            walk = Runner(loaded, folder, Store(store_of(folder, DEFAULT_RUNS)), log, until).walk()
-    except EdgekdError as error:
-        if not as_json:
-            raise
-        click.echo(json.dumps(error_document(error, run=str(run_dir) if run_dir else None, resume=command), indent=2, ensure_ascii=False))
-        raise SystemExit(error.exit_code) from None
+    loaded = load(recipe, overrides)
+    folder = run_dir or DEFAULT_RUNS / loaded.name
+    with ProgressLog(-1 if quiet else int(verbose)) as log:
+        walk = Runner(loaded, folder, Store(store_of(folder, DEFAULT_RUNS)), log, until).walk()
     document = run_document(walk, loaded, folder, resume=command, started=started)
     write_json(folder / "report.json", document)
     write_atomic(folder / "report.html", render_html(document, folder))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,8 +33,11 @@ def screen_of(error: EdgekdError) -> str:
 
 
 def error_document(error: EdgekdError) -> dict[str, Any]:
-    """The JSON document of a command that failed before anything could be judged."""
-    return {"schema": 1, "verdict": None, "exit_code": error.exit_code, "error": error.as_json()}
+    """The JSON document of a command that failed before anything could be judged: every key, nothing measured."""
+    return {
+        "schema": 1, "verdict": None, "exit_code": error.exit_code, "error": error.as_json(), "run": None, "recipe": None,
+        "resume": shlex.join(["edgekd", *sys.argv[1:]]), "unmeasured": [], "targets": [], "stages": [], "report": None,
+    }  # fmt: skip
 
 
 @contextmanager

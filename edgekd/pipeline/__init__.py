@@ -1,7 +1,7 @@
 """The chain walked: a torch-free table of stages, keys, the store, the runner and its verdict."""
 
 from edgekd.pipeline.chain import CHAIN, STAGES, Stage, Step, steps
-from edgekd.pipeline.document import error_document, run_document
+from edgekd.pipeline.document import run_document
 from edgekd.pipeline.plan import Plan, PlannedStep, make_plan
 from edgekd.pipeline.runner import Row, Runner, Walk, store_of
 from edgekd.pipeline.store import Store
@@ -18,7 +18,6 @@ __all__ = [
     "Step",
     "Store",
     "Walk",
-    "error_document",
     "make_plan",
     "run_document",
     "run_verdict",

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from edgekd import __version__
-from edgekd.core import EdgekdError
 from edgekd.pipeline.keys import library_versions
 from edgekd.pipeline.runner import Row, Walk
 from edgekd.pipeline.verdict import run_verdict, target_verdicts
@@ -41,14 +40,6 @@ def run_document(walk: Walk, recipe: Recipe, run_dir: Path, *, resume: list[str]
         "test_opened": walk.test_opened,
         "data": {"source": recipe.data.source, **described.as_json()} if described else None,
     }
-
-
-def error_document(error: EdgekdError, *, run: str | None, resume: list[str]) -> dict[str, Any]:
-    """The document of a command that failed before a chain could be walked: same keys, nothing measured."""
-    return {
-        "schema": 1, "verdict": None, "exit_code": error.exit_code, "error": error.as_json(), "run": run, "recipe": None,
-        "resume": shlex.join(resume), "unmeasured": [], "targets": [], "stages": [], "report": None,
-    }  # fmt: skip
 
 
 def _row(row: Row) -> Mapping[str, Any]:

@@ -34,7 +34,9 @@ def run(context: Context) -> Outcome:
     if agreement.n == 0:
         raise IntegrityError("the bundle's golden cases did not run", where=str(context.folder))
     size = sum(artifact.bytes for artifact in artifacts) / 1e6
-    return Outcome(artifacts, (agreement, Measurement("size_mb", size, "MB", 1)), {"files": len(artifacts), "golden_cases": len(golden)})
+    return Outcome(
+        artifacts, (agreement, Measurement("size_mb", size, "MB", 1)), {"files": len(artifacts), "golden_cases": len(golden)}
+    )
 
 
 def _card(context: Context) -> bundle.Card:

@@ -16,7 +16,8 @@ def run(context: Context) -> Outcome:
     device = set_up(context.recipe)
     images, recipe = open_images(context), context.recipe
     teacher = models.load_saved(context.input("teacher").path("teacher"))
-    student = new_network(recipe, "student", len(images.classes))
+    trained_here = not isinstance(recipe.distill, Nothing)
+    student = new_network(recipe, "student", len(images.classes), to_be_trained=trained_here)
     right_T = right(held_out_logits(context, teacher), images.held_out.labels)
     curves = None
     if not isinstance(recipe.distill, Nothing):
@@ -24,11 +25,13 @@ def run(context: Context) -> Outcome:
         frozen = models.fold_for_inference(teacher) if method.needs_teacher else None
         curves = train(context, student, method, recipe.distill, "distill", frozen, device).curves
     path = context.folder / "student.safetensors"
-    meta = models.describe(recipe.student.model, recipe.student.width, len(images.classes), recipe.data.image_size)
-    models.save(student, path, meta=meta)
+    models.save(student, path)
     right_S = right(held_out_logits(context, student), images.held_out.labels)
     return Outcome(
         (context.keep("student", path), *([context.keep_json("curves", curves)] if curves else [])),
-        (share("top1", right_S, images="held-out"), paired_drop("top1_drop", right_T, right_S, images="held-out", against="teacher")),
+        (
+            share("top1", right_S, images="held-out"),
+            paired_drop("top1_drop", right_T, right_S, images="held-out", against="teacher"),
+        ),
         {"parameters": models.count_parameters(student), "method": recipe.distill.method},
     )

@@ -43,5 +43,9 @@ def _decision(context: Context, measurements: tuple[Measurement, ...]) -> dict[s
     by_name = {one.name: one for one in measurements}
     judged = [judge(gate, by_name.get(gate.metric)) for gate in context.recipe.gate_list() if gate.stage == "quantize"]
     holds = not judged or worst(one.verdict for one in judged) in (Verdict.PASS, Verdict.WAIVED)
-    why = "PTQ holds the quantize gates" if holds else "PTQ misses a quantize gate, and this version has no quantization-aware training"
+    why = (
+        "PTQ holds the quantize gates"
+        if holds
+        else "PTQ misses a quantize gate, and this version has no quantization-aware training"
+    )
     return {"mode": "ptq", "decided_by": why}

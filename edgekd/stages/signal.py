@@ -23,7 +23,9 @@ def sqnr(reference_NC: NDArray[np.float32], other_NC: NDArray[np.float32]) -> fl
     return min(MOST_DB, 10 * math.log10(signal / noise)) if signal > 0 else -MOST_DB
 
 
-def parity(name: str, reference_NC: NDArray[np.float32], other_NC: NDArray[np.float32], **conditions: object) -> tuple[Measurement, ...]:
+def parity(
+    name: str, reference_NC: NDArray[np.float32], other_NC: NDArray[np.float32], **conditions: object
+) -> tuple[Measurement, ...]:
     """``name``.top1_agreement, .sqnr_db and .max_abs of two executions on the same images, in the same order."""
     n = len(reference_NC)
     same = [bool(one) for one in reference_NC.argmax(axis=1) == other_NC.argmax(axis=1)]

@@ -14,14 +14,14 @@ def run(context: Context) -> Outcome:
     """Makes teacher.safetensors and curves.json; measures top1, top5 and ece."""
     device = set_up(context.recipe)
     images, section = open_images(context), context.recipe.teacher
-    network = new_network(context.recipe, "teacher", len(images.classes))
+    network = new_network(context.recipe, "teacher", len(images.classes), to_be_trained=section.epochs > 0)
     curves = None
     if section.epochs:
         if section.tune == "head":
-            models.freeze_body(network)
+            models.train_only_head(network)
         curves = train(context, network, distill.create("label"), section, "teacher", None, device).curves
     path = context.folder / "teacher.safetensors"
-    models.save(network, path, meta=models.describe(section.model, section.width, len(images.classes), context.recipe.data.image_size))
+    models.save(network, path)
     logits, labels = held_out_logits(context, network), images.held_out.labels
     return Outcome(
         (context.keep("teacher", path), *([context.keep_json("curves", curves)] if curves else [])),

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from functools import lru_cache
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -26,6 +24,7 @@ def set_up(recipe: Recipe) -> torch.device:
     threads = recipe.compute.threads
     torch.set_num_threads(len(os.sched_getaffinity(0)) if threads == "auto" else threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that costs time and changes no result
     wanted = recipe.compute.device
     if wanted == "cuda" and not torch.cuda.is_available():
         raise InputError("no CUDA device is usable here", where="compute.device", seen="cuda", fix="compute.device: auto or cpu")
@@ -40,15 +39,17 @@ def precision(recipe: Recipe, device: torch.device) -> Literal["fp32", "bf16"]:
     return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
 
 
-def new_network(recipe: Recipe, role: Literal["teacher", "student"], classes: int) -> nn.Module:
-    """The untrained network of this role, its weights drawn from a seed of its own, then those the recipe names loaded."""
+def new_network(recipe: Recipe, role: Literal["teacher", "student"], classes: int, *, to_be_trained: bool) -> nn.Module:
+    """The network of this role: weights drawn from a seed of its own, then those the recipe names loaded over them.
+
+    to_be_trained: a head for another number of classes is left as drawn; else it is an InputError.
+    """
     section = getattr(recipe, role)
     torch.manual_seed(recipe.seed + {"teacher": 1_000_003, "student": 2_000_003}[role])
     network = models.create(section.model, classes=classes, image_size=recipe.data.image_size, width=section.width)
-    if section.weights == "imagenet":
-        models.load(network, "imagenet", replace_head=True)
-    elif section.weights not in ("train", "none"):
-        models.load(network, recipe.resolve(section.weights))
+    if section.weights not in ("train", "none"):
+        source = "imagenet" if section.weights == "imagenet" else recipe.resolve(section.weights)
+        models.load(network, source, replace_head=to_be_trained)
     return network
 
 
@@ -89,4 +90,4 @@ def train(
 def held_out_logits(context: Context, network: nn.Module) -> NDArray[np.float32]:
     """Logits float32 [N, classes] of the held-out images."""
     images = open_images(context)
-    return models.logits(network, (batch for batch, _ in data.eval_batches(images.held_out, images.preprocessing)))
+    return models.logits(network, data.eval_batches(images.held_out, images.preprocessing))
