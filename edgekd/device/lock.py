@@ -20,17 +20,17 @@ def measuring_lock(wait_s=0.0, path=PATH):
     """
     handle = _open(path)
     try:
-        start = time.time()
+        start = time.monotonic()
         while True:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if time.time() - start >= wait_s:
+                if time.monotonic() - start >= wait_s:
                     fix = "wait for it to end; only one measurement at a time tells the truth"
                     raise Problem("locked", "another process is measuring on this machine", path, _holder(handle), fix)
                 time.sleep(POLL_S)
-        waited = time.time() - start
+        waited = time.monotonic() - start
         _sign(handle)
         yield waited
     finally:

@@ -18,7 +18,7 @@ def timed_rounds(queries, plan, sample):
     Returns {"rounds": {name: [[ms, ...] a round]}, "turns": n, "waited_share": {name: [share of each round's timed part in
     which the process did not run]}, "samples": [...], "seconds": s}.
     """
-    names, begun = list(queries), time.time()
+    names, begun = list(queries), time.monotonic()
     per_query = {name: _settle(queries[name], plan["discard"]) for name in names}
     turns = turns_in_a_round(plan, per_query)
     rounds = {name: [] for name in names}
@@ -38,7 +38,7 @@ def timed_rounds(queries, plan, sample):
             rounds[name].append(times[name])
             waited[name].append(round(sum(shares[name]) / turns, 4))
         samples.append(sample())
-    seconds = time.time() - begun
+    seconds = time.monotonic() - begun
     return {"rounds": rounds, "turns": turns, "waited_share": waited, "samples": samples, "seconds": seconds}
 
 

@@ -29,6 +29,8 @@ def measure_calmly(
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """The first of three measurements whose conditions are not suspect, else the last; never the fastest.
 
+    One that outlasted the plan's budget is not repeated: the machine is too busy, or the model too slow, to ask again.
+
     Returns ``Connection.measure``'s reply with "set_aside": [[reason, ...] of each earlier attempt], and the reasons why the
     returned one is suspect, () if it is not.
     """
@@ -36,7 +38,7 @@ def measure_calmly(
     while True:
         measured = connection.measure(models, example, plan)
         reasons = suspicions(measured, connection.target.profile.suspect)
-        if not reasons or len(set_aside) == ATTEMPTS - 1:
+        if not reasons or len(set_aside) == ATTEMPTS - 1 or measured["seconds"] > plan.budget_s:
             return {**measured, "set_aside": set_aside}, reasons
         set_aside.append(list(reasons))
         time.sleep(pause_s)

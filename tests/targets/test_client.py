@@ -262,6 +262,14 @@ def test_a_suspect_measurement_is_taken_again_and_never_chosen_for_its_speed(loc
     assert (suspect, measured["set_aside"]) == ((), [["busy"], ["busy", "drift"]])
 
 
+def test_a_suspect_measurement_that_took_too_long_is_not_repeated(local, models, images, monkeypatch):
+    monkeypatch.setattr(calm, "suspicions", lambda measured, rules: ("busy",))
+    plan = MeasuringPlan(rounds=1, queries=20, discard=2, round_s=0.0, budget_s=0.0)
+    with connect(local) as connection:
+        measured, suspect = calm.measure_calmly(connection, models, images[:1], plan, pause_s=0)
+    assert (suspect, measured["set_aside"]) == (("busy",), [])
+
+
 def test_trouble_that_stays_is_told_with_the_last_measurement(local, models, images, monkeypatch):
     monkeypatch.setattr(calm, "suspicions", lambda measured, rules: ("busy",))
     with connect(local) as connection:
