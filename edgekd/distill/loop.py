@@ -167,7 +167,8 @@ def _end_epoch(state: Training, epoch: int, rate: float, evaluate: Callable[[nn.
 class _FiniteGuard:
     """Takes the optimiser's step, with clipped gradients; from the first loss or gradient that is not finite on, none any more.
 
-    The decision stays on the device: fused SGD divides gradients by ``grad_scale`` and does nothing when ``found_inf`` is 1.
+    The decision stays on the device: fused SGD divides gradients by ``grad_scale`` and does nothing when ``found_inf`` is 1. It
+    needs gradients and momentum in the memory order of their weights, which autograd and ``empty_like`` give.
     """
 
     def __init__(self, state: Training, section: str, learning_rate: float) -> None:

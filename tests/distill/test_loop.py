@@ -142,6 +142,24 @@ def test_each_view_has_its_own_batchnorm_statistics_weak_first(batches, network,
     assert states[0]["student"]["1.num_batches_tracked"] == 2
 
 
+def test_gradients_and_momentum_lie_in_memory_as_their_weights(batches, network, top1) -> None:
+    """Fused SGD walks all three by address: in another order it would update the wrong weights and say nothing."""
+    student, states, optimisers = network(), [], []
+
+    def look(training: Training) -> None:
+        states.append(training.state_dict())
+        optimisers.append(training.optimiser)
+
+    for resume_at in (None, 2):
+        resume = states[resume_at] if resume_at is not None else None
+        fit(student, Label(), batches, evaluate=top1, epochs=1, learning_rate=0.1, after_step=look, resume=resume)
+        assert any(not weight.is_contiguous() for weight in student.parameters())  # channels_last, so it could go wrong
+        for name, weight in student.named_parameters():
+            for other in (weight.grad, optimisers[-1].state[weight]["momentum_buffer"]):
+                matter = [dim for dim, size in enumerate(weight.shape) if size > 1]
+                assert [other.stride(dim) for dim in matter] == [weight.stride(dim) for dim in matter], name
+
+
 @dataclass
 class BadAt(Method):
     """Cross-entropy that turns bad at one step, in the loss or only in its gradient."""

@@ -198,6 +198,22 @@ def test_a_teacher_never_gets_a_gradient_and_half_precision_logits_are_computed_
     assert abs(loss.item() - exact) <= 1e-5 * exact
 
 
+def test_logits_however_far_apart_give_a_finite_loss_and_gradient() -> None:
+    student = torch.tensor([[300.0, -300.0, 0.0], [0.0, 0.0, 0.0], [-500.0, 500.0, 1.0]], requires_grad=True)
+    teacher, labels = torch.tensor([[-400.0, 400.0, 0.0], [90.0, 0.0, -90.0], [0.0, 1.0, 2.0]]), torch.tensor([1, 2, 0])
+    loss = sld_loss([student], [teacher], labels, pseudo_teacher=True)
+    (gradient,) = torch.autograd.grad(loss, student)
+    assert loss.isfinite()
+    assert gradient.isfinite().all()
+    s, t = student.detach().double(), teacher.double()
+    log_p, exact = torch.log_softmax(s / 3, 1), 0.1 * torch.nn.functional.cross_entropy(s, labels)
+    for target in (swap_by_rows(t, labels), swap_by_rows(s, labels)):
+        log_q = torch.log_softmax(target / 3, 1)
+        exact = exact + 0.9 * 9 * (log_q.exp() * (log_q - log_p)).sum() / 3
+    ours = sld_loss([student], [teacher], labels, temperatures=(3.0,), pseudo_teacher=True)
+    assert ours.item() == pytest.approx(exact.item(), rel=1e-5)
+
+
 def as_batch(progress: float) -> Batch:
     students, teachers, labels = random_case(7, 6, 4, 2, 2.0)
     views = ("weak", "strong")
