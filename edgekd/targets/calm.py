@@ -37,7 +37,7 @@ def measure_calmly(
     set_aside: list[list[str]] = []
     while True:
         measured = connection.measure(models, example, plan)
-        reasons = suspicions(measured, connection.target.profile.suspect)
+        reasons = suspicions(measured, connection.target.profile)
         if not reasons or len(set_aside) == ATTEMPTS - 1 or measured["seconds"] > plan.budget_s:
             return {**measured, "set_aside": set_aside}, reasons
         set_aside.append(list(reasons))

@@ -10,17 +10,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from edgekd.targets.profiles import Profile
+
 Rules = Mapping[str, float]
 
 
-def suspicions(measured: Mapping[str, Any], rules: Rules) -> tuple[str, ...]:
+def suspicions(measured: Mapping[str, Any], profile: Profile) -> tuple[str, ...]:
     """Why the latencies of one ``Connection.measure`` are suspect; () when nothing is.
 
     measured: its reply, with "rounds" {model: [[ms, ...], ...]} and "conditions" {"before", "between", "after", "threads",
-    "cpus", "waited_share"}. rules: a profile's thresholds; a rule that the profile does not name is not applied, and what a
+    "cpus", "waited_share"}. profile: its ``suspect`` holds the thresholds; a rule it does not name is not applied, and what a
     device cannot tell (a clock in a virtual machine) is not held against it.
     """
-    conditions = measured["conditions"]
+    conditions, rules = measured["conditions"], profile.suspect
     samples = [conditions["before"], *conditions["between"], conditions["after"]]
     return (
         *_frequency(conditions["between"], rules),

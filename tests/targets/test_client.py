@@ -50,7 +50,7 @@ def test_measure_gives_every_query_of_every_round_and_the_conditions(local, mode
         got = connection.measure(models, images[:1], QUICK)
     assert {name: [len(one) for one in rounds] for name, rounds in got["rounds"].items()} == {"fp32": [20, 20], "int8": [20, 20]}
     assert all(ms > 0 for rounds in got["rounds"].values() for one in rounds for ms in one)
-    assert len(got["conditions"]["between"]) == 2 and isinstance(targets.suspicions(got, local.profile.suspect), tuple)
+    assert len(got["conditions"]["between"]) == 2 and isinstance(targets.suspicions(got, local.profile), tuple)
 
 
 @pytest.mark.parametrize(("chunk_bytes", "batch"), [(64 << 20, 1), (2 * 768, 1), (3 * 768, 2), (1, 64)])
@@ -256,14 +256,14 @@ def test_a_reply_is_found_whatever_surrounds_it():
 
 def test_a_suspect_measurement_is_taken_again_and_never_chosen_for_its_speed(local, models, images, monkeypatch):
     reasons = iter([("busy",), ("busy", "drift"), ()])
-    monkeypatch.setattr(calm, "suspicions", lambda measured, rules: next(reasons))
+    monkeypatch.setattr(calm, "suspicions", lambda measured, profile: next(reasons))
     with connect(local) as connection:
         measured, suspect = calm.measure_calmly(connection, models, images[:1], QUICK, pause_s=0)
     assert (suspect, measured["set_aside"]) == ((), [["busy"], ["busy", "drift"]])
 
 
 def test_a_suspect_measurement_that_took_too_long_is_not_repeated(local, models, images, monkeypatch):
-    monkeypatch.setattr(calm, "suspicions", lambda measured, rules: ("busy",))
+    monkeypatch.setattr(calm, "suspicions", lambda measured, profile: ("busy",))
     plan = MeasuringPlan(rounds=1, queries=20, discard=2, round_s=0.0, budget_s=0.0)
     with connect(local) as connection:
         measured, suspect = calm.measure_calmly(connection, models, images[:1], plan, pause_s=0)
@@ -271,7 +271,7 @@ def test_a_suspect_measurement_that_took_too_long_is_not_repeated(local, models,
 
 
 def test_trouble_that_stays_is_told_with_the_last_measurement(local, models, images, monkeypatch):
-    monkeypatch.setattr(calm, "suspicions", lambda measured, rules: ("busy",))
+    monkeypatch.setattr(calm, "suspicions", lambda measured, profile: ("busy",))
     with connect(local) as connection:
         measured, suspect = calm.measure_calmly(connection, models, images[:1], QUICK, pause_s=0)
     assert (suspect, measured["set_aside"]) == (("busy",), [["busy"], ["busy"]])
