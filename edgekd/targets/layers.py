@@ -15,12 +15,10 @@ _HEAVY = frozenset(
 _FLOATS = frozenset({"float", "float16", "double", "bfloat16"})
 
 
-def float_layers(layers: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Names of the convolutions and matrix products that ran in floating point.
+def float_layers(layers: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those of the executed layers that are convolutions or matrix products in floating point.
 
     layers: what the agent's ``build`` says was executed: {"op", "name", "provider", "dtype"}; a dtype that is not known
     counts as floating point.
     """
-    return [
-        str(layer["name"]) for layer in layers if layer["op"] in _HEAVY and (layer["dtype"] is None or layer["dtype"] in _FLOATS)
-    ]
+    return [layer for layer in layers if layer["op"] in _HEAVY and (layer["dtype"] is None or layer["dtype"] in _FLOATS)]
