@@ -9,7 +9,7 @@ from edgekd.models.registry import create, spec_of
 
 
 def head_parameters(model: nn.Module) -> tuple[str, ...]:
-    """Names of the parameters that depend on the number of classes. Raises InputError: not made by ``create``, or no such ones."""
+    """Names of the parameters that depend on the number of classes. Raises InputError: not made by ``create``, or none."""
     spec = spec_of(model)
     other = create(spec.name, classes=spec.classes + 1, image_size=spec.image_size, width=spec.width)
     sizes = {name: parameter.shape for name, parameter in other.named_parameters()}
