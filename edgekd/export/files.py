@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from onnx import ModelProto, NodeProto
+from onnx import ModelProto
 
 from edgekd.core.files import write_atomic
 from edgekd.export.flavours import FLAVOURS, flavour
+from edgekd.export.marked import WEIGHTED
 from edgekd.export.sessions import session
-
-_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 
 
 def write(marked: ModelProto, sites: Mapping[str, Any], folder: Path, stem: str = "student") -> dict[str, Path]:
@@ -31,14 +30,13 @@ def layers(marked: ModelProto, sites: Mapping[str, Any]) -> dict[str, list[dict[
     """Every weighted layer by flavour: {"layer", "op", "precision": "int8" | "fp32", "reason": why float, or null}."""
     quantized = {entry["layer"] for entry in sites["layers"]}
     reasons = {entry["layer"]: entry["reason"] for entry in sites["float"]}
-    constants = {one.name for one in marked.graph.initializer}
     listed: dict[str, list[dict[str, Any]]] = {}
     for name in FLAVOURS:
         listed[name] = []
         for node in marked.graph.node:
-            if node.op_type not in _WEIGHTED:
+            if node.op_type not in WEIGHTED:
                 continue
-            layer = _name(node, constants)
+            layer = node.name
             is_int8 = name != "fp32" and layer in quantized
             why = (
                 None
@@ -49,8 +47,3 @@ def layers(marked: ModelProto, sites: Mapping[str, Any]) -> dict[str, list[dict[
             )
             listed[name].append({"layer": layer, "op": node.op_type, "precision": "int8" if is_int8 else "fp32", "reason": why})
     return listed
-
-
-def _name(node: NodeProto, constants: set[str]) -> str:
-    weight = next((name for name in node.input[1:] if name in constants), node.name)
-    return str(weight.removesuffix(".weight"))

@@ -141,8 +141,7 @@ class _IntegerPass:
         return all(one.op_type == "Conv" and _attribute(one, "group", 1) == 1 and self._layer_of(one) for one in readers)
 
     def _layer_of(self, node: NodeProto) -> str | None:
-        name = node.input[1].removesuffix(".weight")
-        return name if name in self.layers else None
+        return node.name if node.name in self.layers else None
 
     def _weighted(self, node: NodeProto, layer: str) -> None:
         """int8 weight and int32 bias behind DequantizeLinear, per output channel (axis 0)."""

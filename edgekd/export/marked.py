@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import logging
 import warnings
@@ -13,12 +14,14 @@ import onnx
 import onnxruntime
 import torch
 from onnx import ModelProto, numpy_helper
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
 from torch import nn
 
 from edgekd.core import EdgekdError
 
 OPSET = 18  # what torch's exporter writes natively; onnxruntime >= 1.14 runs it
 IR_VERSION = 8  # the one that came with opset 18
+WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 INPUT, OUTPUT, BATCH = "input", "logits", "batch"
 
 
@@ -48,6 +51,7 @@ def float_export(module: nn.Module, image_size: tuple[int, int], channels: int =
     if opsets.pop("", None) != OPSET or opsets.keys() - {"edgekd"}:
         raise EdgekdError("torch's exporter wrote other opsets than asked for", seen=str(opsets))
     model.ir_version = IR_VERSION
+    _name_layers(model)
     forget_origin(model)
     return _free_batch(model)
 
@@ -67,6 +71,19 @@ class _quiet:
     def __exit__(self, *error: Any) -> None:
         self._log.setLevel(self._level)
         self._warnings.__exit__(*error)
+
+
+def _name_layers(model: ModelProto) -> None:
+    """Give each weighted node the name of its module, as the site table calls it; the exporter noted it in metadata."""
+    taken: set[str] = set()
+    for node in model.graph.node:
+        if node.op_type not in WEIGHTED:
+            continue
+        scopes = next((one.value for one in node.metadata_props if one.key == "pkg.torch.onnx.name_scopes"), "[]")
+        path = [str(part) for part in ast.literal_eval(scopes)]
+        if len(path) > 1 and path[-2] and path[-2] not in taken:
+            node.name = path[-2]
+        taken.add(node.name)
 
 
 def forget_origin(model: ModelProto) -> None:
@@ -93,15 +110,15 @@ def _free_batch(model: ModelProto) -> ModelProto:
     for node in free.graph.node:
         if node.op_type == "Reshape" and node.input[1] in constants:
             shape = numpy_helper.to_array(constants[node.input[1]]).copy()
-            if len(shape) and shape[0] == 1:
-                shape[0] = 0
+            if len(shape) and shape[0] == 1 and -1 not in shape:
+                shape[0] = -1
                 constants[node.input[1]].CopyFrom(numpy_helper.from_array(shape, node.input[1]))
     sizes = [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim]
     images = np.random.default_rng(0).standard_normal((2, *sizes[1:]), dtype=np.float32)
     one_by_one = np.concatenate([_run(model, images[:1]), _run(model, images[1:])])
     try:
         together = _run(free, images)
-    except onnxruntime.capi.onnxruntime_pybind11_state.OnnxRuntimeException:
+    except (Fail, InvalidArgument, RuntimeException):  # a batch of two meets a batch of one that was baked in
         return model
     same = together.shape == one_by_one.shape and np.allclose(
         together, one_by_one, rtol=1e-3, atol=1e-4 * np.abs(one_by_one).max()

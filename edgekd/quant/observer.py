@@ -13,7 +13,7 @@ from torch import Tensor
 
 BINS = 2048
 MOST_VALUES = 1 << 20  # of one tensor in one batch that enter the histogram; minimum and maximum see all
-CANDIDATES = 160  # clipping points tried, geometric between the maximum and its 128th part
+CANDIDATES = 40  # clipping points tried, geometric between the maximum and its 128th part; then as many around the best of them
 
 
 class Observer:
@@ -62,12 +62,18 @@ class Observer:
             largest = min(largest, limit)
         if largest == 0 or not self.counts.any():
             return largest
-        ends = largest * np.geomspace(1 / 128, 1.0, CANDIDATES)
+        coarse = largest * np.geomspace(1 / 128, 1.0, CANDIDATES)
+        best = int(self._errors(coarse, low, steps_per_range).argmin())
+        fine = np.linspace(coarse[max(best - 1, 0)], coarse[min(best + 1, CANDIDATES - 1)], CANDIDATES)
+        return float(fine[int(self._errors(fine, low, steps_per_range).argmin())])
+
+    def _errors(self, ends: NDArray[np.float64], low: float, steps_per_range: int) -> NDArray[np.float64]:
+        """Squared error over all counted values, for each upper end of the range."""
         step = ((ends - low) / steps_per_range)[:, None]
-        top_level = np.floor(ends[:, None] / step + 0.5)
         edges = np.linspace(0.0, self.top, BINS + 1)[None, :]
-        errors = np.diff(_integrated_error(edges, step, top_level), axis=1) @ (self.counts / (self.top / BINS))
-        return float(ends[int(errors.argmin())])
+        integral = _integrated_error(edges, step, np.rint(ends[:, None] / step))
+        errors: NDArray[np.float64] = np.diff(integral, axis=1) @ (self.counts * (BINS / self.top))
+        return errors
 
 
 def _integrated_error(x: NDArray[np.float64], step: NDArray[np.float64], top_level: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -75,5 +81,7 @@ def _integrated_error(x: NDArray[np.float64], step: NDArray[np.float64], top_lev
 
     Each whole step adds step**3 / 12, the remainder r (in steps, from the nearest level) adds step**3 * r**3 / 3.
     """
-    level = np.minimum(np.rint(x / step), top_level)
-    return step**3 * (level / 12 + (x / step - level) ** 3 / 3)
+    steps = x / step
+    level = np.minimum(np.rint(steps), top_level)
+    remainder = steps - level
+    return step**3 * (level / 12 + remainder * remainder * remainder / 3)
