@@ -120,6 +120,15 @@ def test_corrupt_images_are_counted_and_the_first_ten_named(section: Section, im
     assert error.value.where == str(root / "dog")
 
 
+def test_a_file_that_is_gone_when_its_turn_comes_is_named(section: Section, image_tree: Tree) -> None:
+    root = image_tree({"cat": 3, "dog": 3})
+    dataset = data.open_dataset(section(), root=root)
+    (root / "cat" / "001.png").unlink()
+    with pytest.raises(InputError) as error:
+        dataset.check_readable()
+    assert str(error.value.seen).startswith("cat/001.png (cannot be opened: No such file")
+
+
 def test_whoever_does_not_ask_for_test_has_not_opened_it(section: Section, image_tree: Tree) -> None:
     root = image_tree({"train/a": 4, "train/b": 4, "test/a": 1, "test/b": 1})
     (root / "test/a/000.png").write_bytes(b"broken")
