@@ -35,7 +35,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # a flavour or a file n
 _FLAVOURS: Mapping[str, tuple[str, int, str]] = {
     "fp32": ("fp32", 32, "any CPU, as the reference"),
     "ort": ("int8", 8, "onnxruntime on Arm, and on x86 with VNNI or AMX"),
-    "ort_w7": ("int8", 7, "onnxruntime on x86 without VNNI or AMX"),
+    "ort-w7": ("int8", 7, "onnxruntime on x86 without VNNI or AMX"),
 }
 
 
@@ -52,7 +52,7 @@ def make(
 ) -> tuple[Artifact, ...]:
     """Write a bundle into ``folder``, which must be new or empty; returns an artifact a file, its kind being its path.
 
-    models: (flavour, ONNX file); flavours "fp32", "ort", "ort_w7". golden_images: uint8 [K, H, W, 3] at the size of
+    models: (flavour, ONNX file); flavours "fp32", "ort", "ort-w7". golden_images: uint8 [K, H, W, 3] at the size of
     ``preprocessing["image_size"]``. golden_logits: by flavour, float32 [K, classes], as onnxruntime gave them here.
     Raises InputError when these do not fit together; EnvironmentProblem when the disk refuses.
     """

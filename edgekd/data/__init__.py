@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgekd.data.dataset import IMAGENET, DataSection, Dataset, Description, Split, describe, open_dataset
+from edgekd.data.dataset import IMAGENET, DataSection, Dataset, Description, Split, describe, model_inputs, open_dataset
 
 if TYPE_CHECKING:
     from edgekd.data.batches import Batches, eval_batches
 
-__all__ = ["IMAGENET", "Batches", "DataSection", "Dataset", "Description", "Split", "describe", "eval_batches", "open_dataset"]
+__all__ = [
+    "IMAGENET",
+    "Batches",
+    "DataSection",
+    "Dataset",
+    "Description",
+    "Split",
+    "describe",
+    "eval_batches",
+    "model_inputs",
+    "open_dataset",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -18,6 +18,7 @@ from edgekd.data.digits import list_digits
 from edgekd.data.imagefolder import list_images
 from edgekd.data.source import Item, Listing, Part
 from edgekd.data.splits import Splits, split, spread
+from edgekd.device import normalize
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean, std that torchvision's ImageNet weights were trained with
 MARGIN_FROM = 64  # pixels: from here on images keep a margin (7/8, as is usual for 224 of 256), below none can be spared
@@ -149,6 +150,11 @@ def describe(section: DataSection, *, root: Path | None, memo: Path | None = Non
     counts = {name: len(items) for name, items in splits.items()}
     hflip = listing.hflip if section.hflip is None else section.hflip
     return Description(listing.classes, counts, digests.dataset_digest(listing, hashes), hflip, notes)
+
+
+def model_inputs(split: Split, preprocessing: Mapping[str, Any]) -> NDArray[np.float32]:
+    """float32 [N,3,H,W] of a whole split, made as the application makes its inputs."""
+    return np.asarray(normalize(np.ascontiguousarray(split.images), dict(preprocessing)), dtype=np.float32)
 
 
 def geometries(image_size: int | Sequence[int]) -> tuple[dict[str, Any], dict[str, Any]]:

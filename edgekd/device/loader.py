@@ -25,7 +25,7 @@ _MOST_IMAGES_AT_ONCE = 64
 
 
 def load(path: "Union[str, os.PathLike[str]]", flavour: Optional[str] = None, threads: int = 1) -> "Bundle":
-    """Open the bundle in folder ``path``. flavour: "ort", "ort_w7" or "fp32"; None picks the int8 one that suits this CPU.
+    """Open the bundle in folder ``path``. flavour: "ort", "ort-w7" or "fp32"; None picks the int8 one that suits this CPU.
 
     Raises Problem: "input" (no bundle there, no such flavour), "integrity" (changed files), "environment" (no onnxruntime).
     """
@@ -151,7 +151,7 @@ def _choose(manifest, flavour):
     if not isinstance(models, list) or not all(isinstance(one, dict) and needed <= set(one) for one in models):
         raise Problem("integrity", "the manifest describes no models", where=integrity.MANIFEST)
     by_flavour = {one["flavour"]: one for one in models}
-    wanted = [flavour] if flavour else [flavour_for(onnxrt.this_identity()), "ort", "ort_w7", "fp32"]
+    wanted = [flavour] if flavour else [flavour_for(onnxrt.this_identity()), "ort", "ort-w7", "fp32"]
     for name in wanted:
         if name in by_flavour:
             return by_flavour[name]

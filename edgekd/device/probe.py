@@ -67,8 +67,8 @@ def needs_seven_bit_weights(arch, isa):
 
 
 def flavour_for(device_identity: Dict[str, Any]) -> str:
-    """Which int8 ONNX flavour is fast and right on a device, from its identity: "ort" or "ort_w7"."""
-    return "ort_w7" if needs_seven_bit_weights(device_identity["arch"], device_identity["isa"]) else "ort"
+    """Which int8 ONNX flavour is fast and right on a device, from its identity: "ort" or "ort-w7"."""
+    return "ort-w7" if needs_seven_bit_weights(device_identity["arch"], device_identity["isa"]) else "ort"
 
 
 def below_root(path):

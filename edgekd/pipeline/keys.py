@@ -17,7 +17,7 @@ import edgekd
 from edgekd import data, targets
 from edgekd.core import Outcome, digest
 from edgekd.core.files import sha256_of
-from edgekd.pipeline.chain import Stage, Step
+from edgekd.pipeline.chain import CHAIN, Stage, Step
 from edgekd.recipe import Recipe
 
 LIBRARIES = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "numpy", "pillow")
@@ -112,12 +112,17 @@ def library_versions() -> dict[str, str | None]:
     return versions
 
 
+def _file_of(stage: Stage) -> str:
+    return f"{stage.entry.partition(':')[0].rpartition('.')[2]}.py"
+
+
 @cache
 def source_digest(stage: Stage) -> str:
-    """Hash of the stage's own file and of the rooms it uses, so that changed code never reuses an old result."""
+    """Hash of the stage's own file, of what stages share, and of the rooms it uses: changed code never reuses an old result."""
     package = Path(edgekd.__file__).parent
-    own = package / "stages" / f"{stage.entry.partition(':')[0].rpartition('.')[2]}.py"
-    files = [own, *(path for room in stage.rooms for path in (package / room).rglob("*.py"))]
+    others = {_file_of(one) for one in CHAIN if one is not stage}
+    shared = [path for path in (package / "stages").glob("*.py") if path.name not in others]
+    files = [*shared, *(path for room in ("core", *stage.rooms) for path in (package / room).rglob("*.py"))]
     state = hashlib.sha256()
     for path in sorted(files):
         state.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")

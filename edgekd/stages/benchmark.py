@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,9 @@ from edgekd import data, targets
 from edgekd.core import Measurement, Outcome, over_rounds, paired_drop, percentile_over_rounds, share
 from edgekd.core.statistics import percentile_by_rank
 from edgekd.stages.accuracy import right
-from edgekd.stages.build import model_for, resolved
 from edgekd.stages.context import Context
 from edgekd.stages.images import open_images
+from edgekd.stages.on_target import model_for, resolved
 from edgekd.stages.signal import parity
 
 PERCENTILES = {"p50": 0.50, "p90": 0.90, "p99": 0.99}
@@ -26,7 +27,7 @@ def run(context: Context) -> Outcome:
     parity: the session the app runs against every node as written, in the same runtime.
     """
     target, export, images = resolved(context), context.input("export"), open_images(context)
-    inputs = data.normalized_inputs(images.test, images.preprocessing)
+    inputs = data.model_inputs(images.test, images.preprocessing)
     with targets.connect(target) as device:
         before = device.probe()
         name, path = model_for(target, before["identity"], export)
@@ -36,8 +37,7 @@ def run(context: Context) -> Outcome:
         as_written = device.infer(path, inputs, optimised=False)
         context.say({"done": 1, "total": 3, "note": "timing single queries"})
         gates = [gate for gate in context.recipe.gate_list() if (gate.stage, gate.target) == ("benchmark", target.name)]
-        timed = device.measure(models, inputs[:1], targets.plan_for(gates))
-    suspect = targets.suspicions(timed, target.profile)
+        timed, suspect = targets.measure_calmly(device, models, inputs[:1], targets.plan_for(gates))
     facts = {"model": path.name, "threads": target.threads, "batch": 1}
     measurements = (
         *accuracies(name, logits, images.test.labels),
@@ -49,7 +49,12 @@ def run(context: Context) -> Outcome:
         np.save(context.folder / f"logits-{model}.npy", values)
     artifacts = [context.keep(f"logits_{model}", context.folder / f"logits-{model}.npy") for model in logits]
     artifacts.append(context.keep_json("latencies", {"models": timed["rounds"]}))
-    artifacts.append(context.keep_json("conditions", {"probe": before, "timing": timed["conditions"], "suspect": list(suspect)}))
+    artifacts.append(
+        context.keep_json(
+            "conditions",
+            {"probe": before, "timing": timed["conditions"], "suspect": list(suspect), "set_aside": timed["set_aside"]},
+        )
+    )
     return Outcome(tuple(artifacts), measurements, {"model": path.name, "identity": before["identity"], "suspect": list(suspect)})
 
 
@@ -88,4 +93,4 @@ def _against_fp32(
 
 
 def _suspected(measurement: Measurement, suspect: Sequence[str]) -> Measurement:
-    return Measurement(**{**measurement.__dict__, "suspect": tuple(suspect)})
+    return replace(measurement, suspect=tuple(suspect))

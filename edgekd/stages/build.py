@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from edgekd import targets
-from edgekd.core import InputError, Measurement, Outcome
-from edgekd.stages.context import Context, Input
+from edgekd.core import Measurement, Outcome
+from edgekd.stages.context import Context
+from edgekd.stages.on_target import model_for, resolved
 
 
 def run(context: Context) -> Outcome:
@@ -27,15 +26,3 @@ def run(context: Context) -> Outcome:
         ),
         {"model": path.name, "float_layers": [layer["name"] for layer in floating], "identity": identity},
     )
-
-
-def resolved(context: Context) -> targets.Target:
-    if context.target is None:
-        raise InputError("this stage runs per target", where="stages.build")
-    return targets.resolve(context.target, context.recipe.targets[context.target])
-
-
-def model_for(target: targets.Target, identity: dict[str, object], export: Input) -> tuple[str, Path]:
-    """The precision's name and the exported file this target runs: for int8 the flavour that suits its CPU."""
-    kind = "fp32" if target.precision == "fp32" else targets.flavour_for(identity)
-    return target.precision, export.path(kind)

@@ -8,7 +8,7 @@ from edgekd.stages.context import Context
 from edgekd.stages.images import open_images
 
 GOLDEN_CASES = 32
-FLAVOURS = ("ort", "ort_w7", "fp32")
+FLAVOURS = ("ort", "ort-w7", "fp32")
 LICENCES = {"digits": "CC BY 4.0 (UCI Machine Learning Repository, Optical Recognition of Handwritten Digits)"}
 
 

@@ -37,7 +37,7 @@ def run(context: Context) -> Outcome:
         measured[name] = parity(group, held_out_logits(context, simulated), logits, flavour=name, images="held-out")
     int8 = [group for name, group in measured.items() if name != "fp32"]
     worse = tuple(_worse(column) for column in zip(*int8, strict=True))
-    artifacts = [context.keep(name.replace("-", "_"), path) for name, path in paths.items()]
+    artifacts = [context.keep(name, path) for name, path in paths.items()]
     artifacts.append(context.keep_json("layers", export.layers(marked, sites)))
     every = {name: {one.name.partition(".")[2]: one.as_json()["value"] for one in group} for name, group in measured.items()}
     return Outcome(tuple(artifacts), (*worse, *measured["fp32"]), {"parity": every})

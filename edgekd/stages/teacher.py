@@ -14,6 +14,7 @@ def run(context: Context) -> Outcome:
     """Makes teacher.safetensors and curves.json; measures top1, top5 and ece."""
     device = set_up(context.recipe)
     images, section = open_images(context), context.recipe.teacher
+    images.check_readable()  # a broken test image is told now, not after the training
     network = new_network(context.recipe, "teacher", len(images.classes), to_be_trained=section.epochs > 0)
     curves = None
     if section.epochs:

@@ -24,7 +24,7 @@ def set_up(recipe: Recipe) -> torch.device:
     threads = recipe.compute.threads
     torch.set_num_threads(len(os.sched_getaffinity(0)) if threads == "auto" else threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a debugging aid that costs time and changes no result
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a costly debugging aid
     wanted = recipe.compute.device
     if wanted == "cuda" and not torch.cuda.is_available():
         raise InputError("no CUDA device is usable here", where="compute.device", seen="cuda", fix="compute.device: auto or cpu")

@@ -15,7 +15,7 @@ def models(tmp_path_factory):
     onnx = pytest.importorskip("onnx", reason="making a model needs onnx: pip install -e '.[train]'")
     folder = tmp_path_factory.mktemp("models")
     made = []
-    for at, flavour in enumerate(("fp32", "ort", "ort_w7")):
+    for at, flavour in enumerate(("fp32", "ort", "ort-w7")):
         weights = np.random.default_rng(at).normal(size=(48, 4)).astype(np.float32)
         helper = onnx.helper
         graph = helper.make_graph(

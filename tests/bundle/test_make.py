@@ -12,7 +12,7 @@ from edgekd.core import InputError, canonical_json
 PROMISED = {
     "manifest.json", "manifest.json.sha256", "preprocessing.json", "labels.json", "edgekd.pyz", "MODEL_CARD.md",
     "models/student.fp32.onnx", "models/student.ort.onnx", "models/student.ort-w7.onnx",
-    "golden/inputs.npy", "golden/logits-fp32.npy", "golden/logits-ort.npy", "golden/logits-ort_w7.npy",
+    "golden/inputs.npy", "golden/logits-fp32.npy", "golden/logits-ort.npy", "golden/logits-ort-w7.npy",
 }  # fmt: skip
 
 
@@ -39,7 +39,7 @@ def test_the_manifest_is_canonical_and_sha256sum_accepts_it(bundle):
     rest = {path: content for path, content in contents(bundle).items() if not path.startswith("manifest.json")}
     assert listed == {path: (hashlib.sha256(content).hexdigest(), len(content)) for path, content in rest.items()}
     assert [(one["flavour"], one["precision"], one["weight_bits"]) for one in manifest["models"]] == [
-        ("fp32", "fp32", 32), ("ort", "int8", 8), ("ort_w7", "int8", 7)]  # fmt: skip
+        ("fp32", "fp32", 32), ("ort", "int8", 8), ("ort-w7", "int8", 7)]  # fmt: skip
     assert manifest["classes"] == 4
     subprocess.run(["sha256sum", "-c", "--quiet", "manifest.json.sha256"], cwd=bundle, check=True)
 
@@ -48,7 +48,7 @@ def test_what_was_made_verifies_with_every_golden_case(bundle, parts):
     found = verify(bundle)
     assert found.differences == ()
     assert {flavour: (one.cases, one.agree) for flavour, one in found.golden.items()} == dict.fromkeys(
-        ("fp32", "ort", "ort_w7"), (12, 12)
+        ("fp32", "ort", "ort-w7"), (12, 12)
     )
     measured = found.measurement()
     assert (measured.name, measured.value, measured.n, measured.counts) == ("golden_agreement", 1.0, 12, (12,))

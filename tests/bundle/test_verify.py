@@ -14,7 +14,7 @@ from edgekd.core import InputError, IntegrityError, canonical_json
 FILES = [
     "preprocessing.json", "labels.json", "edgekd.pyz", "MODEL_CARD.md", "models/student.fp32.onnx", "models/student.ort.onnx",
     "models/student.ort-w7.onnx", "golden/inputs.npy",
-    "golden/logits-fp32.npy", "golden/logits-ort.npy", "golden/logits-ort_w7.npy",
+    "golden/logits-fp32.npy", "golden/logits-ort.npy", "golden/logits-ort-w7.npy",
 ]  # fmt: skip
 MANIFESTS = ["manifest.json", "manifest.json.sha256"]
 

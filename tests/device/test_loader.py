@@ -11,8 +11,8 @@ from PIL import Image
 from edgekd.device import Problem, load, onnxrt, verify
 
 FILES = [
-    "golden/inputs.npy", "golden/logits-fp32.npy", "golden/logits-ort_w7.npy", "labels.json", "models/tiny.fp32.onnx",
-    "models/tiny.ort_w7.onnx", "preprocessing.json",
+    "golden/inputs.npy", "golden/logits-fp32.npy", "golden/logits-ort-w7.npy", "labels.json", "models/tiny.fp32.onnx",
+    "models/tiny.ort-w7.onnx", "preprocessing.json",
 ]  # fmt: skip
 
 
@@ -52,17 +52,17 @@ def test_images_of_every_kind_in_order_and_in_any_number(bundle):
 
 def test_the_flavour_follows_the_cpu_and_falls_back(bundle, tiny, monkeypatch):
     monkeypatch.setattr(onnxrt, "this_identity", lambda: {"arch": "x86_64", "isa": ["avx2"]})
-    assert load(bundle).flavour == "ort_w7"
+    assert load(bundle).flavour == "ort-w7"
     models = json.loads((bundle / "manifest.json").read_text())["models"]
     tiny.seal(bundle, models=[models[1], {**models[0], "flavour": "ort"}, models[0]])
-    shutil.copy(bundle / "golden/logits-ort_w7.npy", bundle / "golden/logits-ort.npy")
+    shutil.copy(bundle / "golden/logits-ort-w7.npy", bundle / "golden/logits-ort.npy")
     tiny.seal(bundle)
     monkeypatch.setattr(onnxrt, "this_identity", lambda: {"arch": "aarch64", "isa": []})
     assert load(bundle).flavour == "ort"
     tiny.seal(bundle, models=[models[1]])
     assert load(bundle).flavour == "fp32"
-    with pytest.raises(Problem, match="no model ort_w7"):
-        load(bundle, "ort_w7")
+    with pytest.raises(Problem, match="no model ort-w7"):
+        load(bundle, "ort-w7")
 
 
 @pytest.mark.parametrize("path", FILES)
@@ -102,11 +102,11 @@ def test_a_changed_manifest_is_refused(bundle, path):
         assert refused.value.code == "integrity"
 
 
-@pytest.mark.parametrize("path", ["preprocessing.json", "labels.json", "models/tiny.ort_w7.onnx"])
+@pytest.mark.parametrize("path", ["preprocessing.json", "labels.json", "models/tiny.ort-w7.onnx"])
 def test_loading_refuses_a_changed_file_it_needs(bundle, path):
     flip_bit(bundle / path)
     with pytest.raises(Problem, match="damaged: " + path) as refused:
-        load(bundle, "ort_w7")
+        load(bundle, "ort-w7")
     assert refused.value.code == "integrity"
 
 
@@ -154,11 +154,11 @@ def test_an_oversize_file_is_not_read(bundle, tiny, monkeypatch):
 
 
 def test_golden_cases_that_change_class_are_a_difference(bundle, tiny):
-    logits = np.load(bundle / "golden/logits-ort_w7.npy")
-    np.save(bundle / "golden/logits-ort_w7.npy", np.roll(logits, 1, axis=1))
+    logits = np.load(bundle / "golden/logits-ort-w7.npy")
+    np.save(bundle / "golden/logits-ort-w7.npy", np.roll(logits, 1, axis=1))
     tiny.seal(bundle)
     said = verify(bundle)
-    assert "0 of 6 agree" in said[0] and "SQNR" in said[1] and all("tiny.ort_w7.onnx" in line for line in said)
+    assert "0 of 6 agree" in said[0] and "SQNR" in said[1] and all("tiny.ort-w7.onnx" in line for line in said)
 
 
 def test_golden_numbers_by_hand(bundle, tiny):

@@ -63,7 +63,7 @@ def test_busy_is_everything_but_idle_waiting_and_stolen(ticks):
 @pytest.mark.parametrize(
     ("arch", "isa", "flavour"),
     [
-        ("x86_64", ["avx2"], "ort_w7"), ("x86_64", ["avx2", "avx512f", "avx512bw"], "ort_w7"), ("x86_64", [], "ort_w7"),
+        ("x86_64", ["avx2"], "ort-w7"), ("x86_64", ["avx2", "avx512f", "avx512bw"], "ort-w7"), ("x86_64", [], "ort-w7"),
         ("x86_64", ["avx2", "avx512_vnni"], "ort"), ("x86_64", ["avx2", "avx_vnni"], "ort"), ("x86_64", ["amx_int8"], "ort"),
         ("aarch64", ["asimd"], "ort"), ("aarch64", ["asimd", "asimddp", "i8mm"], "ort"),
     ],

@@ -66,13 +66,13 @@ def int8_model(path: Path, largest_weight: int, **metadata: str) -> Path:
 
 
 def bundle(folder: Path, logits_of) -> Path:
-    """A bundle with two models, ort_w7 and fp32 (the same float net); logits_of(path, pixels) computes the golden logits."""
+    """A bundle with two models, ort-w7 and fp32 (the same float net); logits_of(path, pixels) computes the golden logits."""
     for below in ("models", "golden"):
         (folder / below).mkdir(parents=True)
     pixels = np.random.default_rng(1).integers(0, 256, (6, SIZE, SIZE, 3), dtype=np.uint8)
     np.save(folder / "golden/inputs.npy", pixels)
     models = []
-    for flavour, precision in (("ort_w7", "int8"), ("fp32", "fp32")):
+    for flavour, precision in (("ort-w7", "int8"), ("fp32", "fp32")):
         path = f"models/tiny.{flavour}.onnx"
         float_model(folder / path, **{"edgekd.weight_bits": "7"})
         np.save(folder / f"golden/logits-{flavour}.npy", logits_of(folder / path, pixels))

@@ -34,7 +34,7 @@ def test_an_app_needs_no_torch_and_no_other_room(bundle):
     done = subprocess.run([sys.executable, "-c", APP, str(bundle)], capture_output=True, text=True, timeout=120, check=False)
     assert done.stderr == ""
     told = json.loads(done.stdout)
-    expected = np.load(bundle / "golden/logits-ort_w7.npy").argmax(1)  # both flavours of this bundle are the same net
+    expected = np.load(bundle / "golden/logits-ort-w7.npy").argmax(1)  # both flavours of this bundle are the same net
     assert [one["index"] for one in told["predictions"]] == expected.tolist()
     assert (told["differences"], told["rooms"]) == ([], ["edgekd.device", "edgekd.runtime"])
 
