@@ -36,6 +36,10 @@ def _insert(graph: fx.GraphModule, node: fx.Node, module: nn.Module, *inputs: fx
 
 
 def _replace(graph: fx.GraphModule, node: fx.Node, module: nn.Module, *inputs: fx.Node) -> None:
+    if node.op == "call_module":  # keeps its name
+        graph.set_submodule(str(node.target), module.eval())
+        node.args, node.kwargs = inputs, {}
+        return
     node.replace_all_uses_with(_insert(graph, node, module, *inputs))
     graph.graph.erase_node(node)
 
@@ -244,6 +248,7 @@ _CALLS: dict[Any, Rule] = {
     **dict.fromkeys((F.hardtanh, torch.clamp, torch.clip, "clamp", "clip"), _clip),
     **dict.fromkeys((operator.add, operator.iadd, torch.add, "add"), _of_two(ops.Add)),
     **dict.fromkeys((operator.mul, operator.imul, torch.mul, "mul"), _of_two(ops.Mul)),
+    **dict.fromkeys((torch.cat, torch.concat), _concat),
     **dict.fromkeys((torch.mean, "mean"), _mean),
     **dict.fromkeys((torch.flatten, torch.reshape, torch.squeeze, torch.unsqueeze), _reshape),
     **dict.fromkeys(("flatten", "reshape", "view", "squeeze", "unsqueeze"), _reshape),

@@ -30,7 +30,7 @@ class Observer:
     def watch(self, x: Tensor) -> None:
         """x: float32, any shape. Values that are not finite make ``low`` or ``high`` so; the caller refuses them."""
         low, high = (float(value) for value in torch.aminmax(x.detach()))
-        self.low, self.high = float(np.fmin(self.low, low)), float(np.fmax(self.high, high))
+        self.low, self.high = float(np.minimum(self.low, low)), float(np.maximum(self.high, high))
         largest = max(abs(low), abs(high))
         if not np.isfinite(largest):
             self.low = self.high = float("nan")

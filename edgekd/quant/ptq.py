@@ -52,6 +52,8 @@ class Quantized:
         The reference is an un-optimised onnxruntime session; an optimised one computes in integers and rounds a little
         differently.
         """
+        if flavour not in WEIGHT_LEVELS:
+            raise InputError("no such int8 flavour", seen=flavour, fix=f"one of {', '.join(WEIGHT_LEVELS)}")
         levels = WEIGHT_LEVELS[flavour]
         graph = self._in_mode("round")
         with torch.no_grad():
