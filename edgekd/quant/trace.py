@@ -76,6 +76,8 @@ def prepare(model: nn.Module, image_size: tuple[int, int], channels: int = 3) ->
     check_fold(before, logits_in_float64(graph, example))
     with torch.no_grad():
         _Shapes(graph).run(example)
+    for node in graph.graph.nodes:
+        node.meta.pop("nn_module_stack", None)  # names from before the rewriting; the exporter would believe them
     return graph
 
 

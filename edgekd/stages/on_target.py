@@ -19,5 +19,5 @@ def resolved(context: Context) -> targets.Target:
 
 def model_for(target: targets.Target, identity: Mapping[str, Any], export: Input) -> tuple[str, Path]:
     """The precision's name and the exported file this target runs: for int8 the flavour that suits its CPU."""
-    kind = "fp32" if target.precision == "fp32" else targets.flavour_for(identity)
+    kind = "fp32" if target.precision == "fp32" else targets.flavour_for(dict(identity))
     return target.precision, export.path(kind)

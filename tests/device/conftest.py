@@ -1,14 +1,9 @@
 """Tiny real models and a bundle of them."""
 
-import runpy
-from pathlib import Path
-from types import SimpleNamespace
-
 import pytest
+import tiny_models as TINY
 
 from edgekd.device import normalize, onnxrt
-
-TINY = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "fakes" / "tiny_models.py")))
 
 
 @pytest.fixture(scope="session")

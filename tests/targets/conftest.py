@@ -1,15 +1,12 @@
 """Tiny real models, and the local machine as a target."""
 
-import runpy
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tiny_models as TINY
 
 from edgekd import targets
-
-TINY = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "fakes" / "tiny_models.py")))
 
 
 def spec(**changes):
