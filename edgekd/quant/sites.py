@@ -73,6 +73,14 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Bound:
+    """What a tensor's values cannot exceed, whatever the image: zero from below, ``limit`` from above (a Clip)."""
+
+    non_negative: bool
+    limit: float | None
+
+
+@dataclass(frozen=True)
 class Layer:
     """A quantized layer: its module's name, the ONNX op it becomes, its input site and, if it has one, its output site."""
 
@@ -114,12 +122,18 @@ class _Placer:
         self.graph = graph
         self.nodes = list(graph.graph.nodes)
         self.module = {node: module_of(graph, node) for node in self.nodes}
+        self.sources = {node: set(node.all_input_nodes) for node in self.nodes}  # before sites come between
         self.fused: dict[fx.Node, fx.Node | None] = {}
         self.reads_integers: dict[fx.Node, bool] = {}  # would this node run on integers, if its inputs are?
         self.wanted: dict[fx.Node, bool] = {}  # does a reader of this node's output want integers?
+        self.bound: dict[fx.Node, Bound] = {}
+        self.tailed: dict[fx.Node, bool] = {}
 
     def place(self) -> Placement:
         self.fused = {node: self._clamp_behind(node) for node in self.nodes}
+        for node in self.nodes:
+            self.bound[node] = self._bound(node)
+            self.tailed[node] = self._is_tailed(node)
         for node in reversed(self.nodes):
             self.wanted[node] = any(self.reads_integers[user] for user in node.users)
             self.reads_integers[node] = self._runs_on_integers(node)
@@ -189,18 +203,18 @@ class _Placer:
         return before if isinstance(before, fx.Node) and self._is_clamp(node) and self.fused[before] is node else node
 
     def _shared(self, placed: set[fx.Node]) -> _Union:
+        """Join both ends of moves, and concatenations with those inputs that are bounded as the whole is.
+
+        A ReLU's output joined to signed values would get zero point 128, which does not imply the ReLU: onnxruntime then leaves
+        the convolution before it in float. Such an input keeps its own grid, and the concatenation rescales it.
+        """
         union = _Union()
         for node in self.nodes:
-            if self._is(node, _MOVES) and node in placed:
-                joined = [node.args[0]]
-            elif self._is(node, (ops.Concat,)) and self.reads_integers[node]:
-                joined = list(node.args)
-            else:
+            if node not in placed or not self._is(node, (*_MOVES, ops.Concat)):
                 continue
-            output = self.fused[node] or node
-            for source in joined:
-                if isinstance(source, fx.Node) and source in placed and output in placed:
-                    union.join(output, source)
+            for source in node.args:
+                if isinstance(source, fx.Node) and source in placed and self.bound[source] == self.bound[node]:
+                    union.join(node, source)
         return union
 
     def _insert(self, node: fx.Node) -> Site:
@@ -217,49 +231,47 @@ class _Placer:
         return site
 
     def _group(self, nodes: list[fx.Node], site: Mapping[fx.Node, Site]) -> Group:
-        new = [node for node in nodes if not self._is(node, (*_MOVES, ops.Concat))]
-        gates = all(self._is_gate(node) for node in new)
-        clips = [self._clip_of(node) for node in new]
+        repeats = {node for node in nodes if self._is(node, (*_MOVES, ops.Concat)) and self.sources[node] <= set(nodes)}
+        new = [node for node in nodes if node not in repeats]
+        bounds = [self.bound[node] for node in new or nodes]
+        limits = [bound.limit for bound in bounds if bound.limit is not None]
         return Group(
             sites=tuple(site[node] for node in nodes),
-            watched=tuple(site[node] for node in (new or nodes)),
-            known=(0.0, 1.0) if gates and new else None,
-            limit=max(clip for clip in clips if clip is not None) if clips and None not in clips else None,
-            non_negative=all(self._non_negative(node) for node in new),
-            tailed=all(self._non_negative(node) or self._is_tailed(node) for node in new),
+            watched=tuple(site[node] for node in new or nodes),
+            known=(0.0, 1.0) if new and all(self._is_gate(node) for node in new) else None,
+            limit=max(limits) if len(limits) == len(bounds) else None,
+            non_negative=all(bound.non_negative for bound in bounds),
+            tailed=all(bound.non_negative or self.tailed[node] for bound, node in zip(bounds, new or nodes, strict=True)),
         )
 
-    def _plain(self, node: object) -> object:
-        """The producer behind a site."""
-        return node.args[0] if isinstance(node, fx.Node) and isinstance(module_of(self.graph, node), Site) else node
-
-    def _is_gate(self, node: fx.Node) -> bool:
-        module = self.module[node]
+    def _is_gate(self, node: object) -> bool:
+        module = self.module.get(node) if isinstance(node, fx.Node) else None
         return isinstance(module, _GATES) or (isinstance(module, nn.Hardtanh) and (module.min_val, module.max_val) == (0.0, 1.0))
 
-    def _clip_of(self, node: fx.Node) -> float | None:
-        module = self.module[node]
-        return float(module.max_val) if isinstance(module, nn.Hardtanh) else 1.0 if self._is_gate(node) else None
-
     def _is_tailed(self, node: fx.Node) -> bool:
+        """x * gate(x): HardSwish or SiLU."""
         if not self._is(node, (ops.Mul,)):
             return False
-        x, gate = (self._plain(arg) for arg in node.args)
-        return isinstance(gate, fx.Node) and self._is_gate(gate) and self._plain(gate.args[0]) is x
+        x, gate = node.args
+        return isinstance(gate, fx.Node) and self._is_gate(gate) and gate.args[0] is x
 
-    def _non_negative(self, node: object) -> bool:
+    def _bound(self, node: fx.Node) -> Bound:
         """By construction, not by luck of the calibration images."""
-        node = self._plain(node)
-        if not isinstance(node, fx.Node):
-            return False
-        if self._is_clamp(node) or self._is_gate(node):
-            return True
-        if self._is(node, (*_MOVES, ops.Concat, ops.Add, ops.Mul, ops.GlobalAvgPool, nn.AvgPool2d)):
-            return all(self._non_negative(arg) for arg in node.args if isinstance(arg, fx.Node))
-        return False
+        if self._is_gate(node):
+            return Bound(True, 1.0)
+        if self._is_clamp(node):
+            return Bound(True, getattr(self.module[node], "max_val", None))
+        sources = [self.bound[arg] for arg in node.args if isinstance(arg, fx.Node)]
+        if self._is(node, (*_MOVES, ops.Concat)):
+            limits = [source.limit for source in sources if source.limit is not None]
+            limit = max(limits) if len(limits) == len(sources) else None
+            return Bound(all(source.non_negative for source in sources), limit)
+        passes_sign = self._is(node, (ops.Add, ops.Mul, ops.GlobalAvgPool, nn.AvgPool2d))
+        return Bound(passes_sign and all(source.non_negative for source in sources), None)
 
     def _layer(self, node: fx.Node, site: Mapping[fx.Node, Site]) -> Layer:
-        source = self._plain(node.args[0])
+        (marker,) = (arg for arg in node.args if isinstance(arg, fx.Node))
+        source = marker.args[0]
         op = "Conv" if self._is(node, (nn.Conv2d,)) else "Gemm"
         return Layer(str(node.target), op, site[source], site.get(self.fused[node] or node))  # type: ignore[index]
 

@@ -55,7 +55,7 @@ def run(context: Context) -> Outcome:
             {"probe": before, "timing": timed["conditions"], "suspect": list(suspect), "set_aside": timed["set_aside"]},
         )
     )
-    return Outcome(tuple(artifacts), measurements, {"model": path.name, "identity": before["identity"], "suspect": list(suspect)})
+    return Outcome(tuple(artifacts), measurements, {"model": path.name, "suspect": list(suspect)})
 
 
 def accuracies(name: str, logits: Mapping[str, NDArray[np.float32]], labels: NDArray[np.int64]) -> tuple[Measurement, ...]:
