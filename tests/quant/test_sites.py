@@ -50,14 +50,34 @@ def test_additions_products_and_concatenations_read_sites_only_and_nothing_is_le
     assert placement.floats == ()
 
 
-def test_concat_and_moved_tensors_share_one_grid():
+def test_moved_tensors_share_the_grid_of_what_they_move():
     _, placement = _placed(hard_nets.Shuffled)
-    group = max(placement.groups, key=lambda group: len(group.sites))
-    names = {site.name for site in group.sites}
-    assert {"left", "relu_2", "cat"} <= names and "input" not in names  # both parts and the whole, then shuffle
-    assert len(group.watched) == 2  # the two parts are new values; the rest repeats them
     by_name = {site.name: group for group in placement.groups for site in group.sites}
-    assert by_name["relu"] is by_name["pool"]
+    assert by_name["relu"] is by_name["pool"] is by_name["getitem"] and len(by_name["relu"].watched) == 1
+
+
+def test_what_is_joined_shares_one_grid():
+    class Joined(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.head = hard_nets.conv(3, 4), hard_nets.conv(3, 4, 1), nn.Linear(8, 2)
+
+        def forward(self, x):
+            x = torch.cat([torch.relu(self.a(x)), torch.relu(self.b(x))], 1)
+            return self.head(x.mean((2, 3)))
+
+    placement = place(prepare(Joined().eval(), (8, 8)))
+    group = next(group for group in placement.groups if len(group.sites) > 1)
+    assert sorted(site.name for site in group.sites) == ["cat", "relu", "relu_1"]
+    assert group.non_negative and [site.name for site in group.watched] == ["relu", "relu_1"]  # the whole repeats its parts
+
+
+def test_behind_a_relu_the_grid_starts_at_zero_also_when_it_is_joined_to_signed_values():
+    _, placement = _placed(hard_nets.Shuffled)
+    by_name = {site.name: group for group in placement.groups for site in group.sites}
+    assert by_name["left"] is by_name["cat"] and not by_name["cat"].non_negative
+    assert by_name["relu_2"] is not by_name["cat"] and by_name["relu_2"].non_negative
+    assert {site.name for site in by_name["cat"].watched} == {"left", "cat"}  # the whole holds values that no member has
 
 
 def test_the_logits_stay_float_without_being_called_a_fault():
