@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import click
 
 from edgekd import __version__
-from edgekd.cli.screen import errors_on_screen, quiet_when_unread
+from edgekd.cli.screen import errors_on_screen, mend_streams, quiet_when_unread
 from edgekd.core.nearest import did_you_mean
 
 # Modules of this folder, in the order of --help; each holds a click command of its own name.
@@ -41,6 +41,7 @@ class _Commands(click.Group):
         """Always ends in SystemExit."""
         words = list(sys.argv[1:] if args is None else args)
         extra["standalone_mode"] = False
+        mend_streams()
         with errors_on_screen(as_json="--json" in words):
             code = super().main(words, "edgekd", *rest, **extra)
             sys.exit(code if isinstance(code, int) else 0)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
+
+from edgekd.cli.screen import print_json
 
 
 @click.group()
@@ -32,7 +33,7 @@ def verify(folder: Path, as_json: bool) -> None:
     if as_json:
         failed = {"error": error.as_json()} if error else {}
         document = {"schema": 1, "exit_code": error.exit_code if error else 0, **found.as_json(), **failed}
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        print_json(document)
         raise SystemExit(document["exit_code"])
     for difference in found.differences:
         click.echo(printable(difference), err=True)

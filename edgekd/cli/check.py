@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from edgekd.cli.screen import print_json
 
 if TYPE_CHECKING:
     from edgekd.core import Gate
@@ -39,7 +40,7 @@ def check(recipe: Path, run_dir: Path | None, overrides: tuple[str, ...], as_jso
 
     plan = make_plan(loaded, store_of(run_dir or DEFAULT_RUNS / loaded.name, DEFAULT_RUNS))
     if as_json:
-        click.echo(json.dumps(_document(loaded, plan), indent=2, ensure_ascii=False))
+        print_json(_document(loaded, plan))
     else:
         click.echo("\n".join(_lines(loaded, plan)))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 import time
@@ -11,6 +10,7 @@ from types import FrameType
 
 import click
 
+from edgekd.cli.screen import print_json
 from edgekd.core import Interrupted
 
 DEFAULT_RUNS = Path("runs")
@@ -52,7 +52,7 @@ def pipeline(
     write_json(folder / "report.json", document)
     write_atomic(folder / "report.html", render_html(document, folder))
     if as_json:
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        print_json(document)
     else:
         click.echo(render_terminal(document, **screen_of(sys.stdout)))
     sys.exit(document["exit_code"])

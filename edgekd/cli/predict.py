@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import click
 
+from edgekd.cli.screen import print_json
 from edgekd.core import EdgekdError, InputError
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")  # looked for in a folder
@@ -40,7 +40,7 @@ def predict(bundle: Path, images: tuple[Path, ...], as_json: bool, top: int) -> 
     if as_json:
         failed = {"error": error.as_json()} if error else {}
         about = {"schema": 1, "exit_code": error.exit_code if error else 0, "bundle": str(bundle), "flavour": loaded.flavour}
-        click.echo(json.dumps({**about, "predictions": predictions, **failed}, indent=2, ensure_ascii=False))
+        print_json({**about, "predictions": predictions, **failed})
         raise SystemExit(about["exit_code"])
     _print_table(predictions)
     if error:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
 import click
+
+from edgekd.cli.screen import print_json
 
 
 @click.command()
@@ -26,7 +27,7 @@ def report(run: Path, html: Path | None, as_json: bool) -> None:
         write_atomic(html, render_html(document, run))
     if as_json:
         plain = document.model_dump(mode="json", by_alias=True, exclude_unset=True)
-        click.echo(json.dumps(plain, indent=2, ensure_ascii=False))
+        print_json(plain)
     elif html is None:
         click.echo(render_terminal(document, **screen_of(sys.stdout)))
     else:

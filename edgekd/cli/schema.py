@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import click
+
+from edgekd.cli.screen import print_json
 
 
 @click.command()
@@ -23,4 +23,4 @@ def schema(of: str) -> None:
         from edgekd.report import document_schema
 
         document = document_schema()
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    print_json(document)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
+import io
 import os
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import click
 from edgekd import __version__
 from edgekd.core.errors import EdgekdError, EnvironmentProblem, InputError, Interrupted, RecipeError
 from edgekd.core.files import disk_problems
-from edgekd.core.printable import printable
+from edgekd.core.printable import json_text, printable
 
 MOST_PROBLEMS = 10  # of one recipe, on one screen
 UNREAD = 141  # 128 + SIGPIPE: who read our output went away
@@ -38,6 +38,27 @@ def error_document(error: EdgekdError) -> dict[str, Any]:
         "schema": 1, "verdict": None, "exit_code": error.exit_code, "error": error.as_json(), "run": None, "recipe": None,
         "resume": shlex.join(["edgekd", *sys.argv[1:]]), "unmeasured": [], "targets": [], "stages": [], "report": None,
     }  # fmt: skip
+
+
+def print_json(document: Mapping[str, Any]) -> None:
+    """The one document on stdout; in UTF-8, whatever the terminal shows: that is what JSON is written in."""
+    text = json_text(document) + "\n"
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode())
+        sys.stdout.buffer.flush()
+    else:
+        sys.stdout.write(text)
+
+
+def mend_streams() -> None:
+    """A closed stdout or stderr becomes one nobody reads; letters that a stream cannot show become visible escapes."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123  until the process ends
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @contextmanager
@@ -76,7 +97,8 @@ def _end(error: EdgekdError, as_json: bool, *, shown: bool = False) -> None:
     if not shown:
         click.echo(screen_of(error), err=True)
     if as_json:
-        click.echo(json.dumps(error_document(error), indent=2, ensure_ascii=False))
+        with suppress(OSError):  # stdout may be what failed: a full disk, a reader that went away
+            print_json(error_document(error))
     raise SystemExit(error.exit_code) from None
 
 

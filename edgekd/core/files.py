@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 import secrets
 import shutil
@@ -13,7 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from edgekd.core.errors import EnvironmentProblem
+from edgekd.core.errors import EnvironmentProblem, InputError
+from edgekd.core.printable import json_text
 
 _WHY = {
     errno.ENOSPC: ("no space left on the disk", "free some space, or choose another --run-dir"),
@@ -22,6 +22,7 @@ _WHY = {
     errno.EACCES: ("permission denied", "choose a folder you may write to"),
     errno.EPERM: ("not permitted", "choose a folder you may write to"),
 }
+_NO_PLACE = (errno.EEXIST, errno.ENOTDIR, errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP)  # why a path cannot become a folder
 
 
 @contextmanager
@@ -36,11 +37,23 @@ def disk_problems(where: Path) -> Iterator[None]:
         raise EnvironmentProblem(what, where=str(error.filename or where), fix=fix) from error
 
 
+def make_folder(path: Path) -> None:
+    """Make ``path`` and the folders above it, where they are missing. Raises InputError: a file lies there, or a bad name."""
+    with disk_problems(path):
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            if error.errno not in _NO_PLACE:
+                raise
+            fix = "name another folder"
+            raise InputError("no folder can be made there", where=str(path), seen=error.strerror, fix=fix) from error
+
+
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Write ``content`` to ``path`` so that a reader sees the old file or the new one, also after a power cut."""
     content = content.encode() if isinstance(content, str) else content
+    make_folder(path.parent)
     with disk_problems(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         aside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
         try:
             with aside.open("wb") as file:
@@ -54,8 +67,8 @@ def write_atomic(path: Path, content: bytes | str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Readable JSON (two spaces, order kept), atomically; NaN is refused."""
-    write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Readable JSON, as ``json_text`` writes it, atomically."""
+    write_atomic(path, json_text(value) + "\n")
 
 
 def fsync_folder(folder: Path) -> None:

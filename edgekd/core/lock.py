@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from edgekd.core.errors import LockedError
-from edgekd.core.files import disk_problems
+from edgekd.core.files import disk_problems, make_folder
 
 
 @contextmanager
@@ -21,8 +21,8 @@ def locked(path: Path, what: str, *, wait_s: float = 0.0) -> Iterator[None]:
 
     Raises LockedError, naming process, host, command and since when, if another process still holds it after ``wait_s``.
     """
+    make_folder(path.parent)
     with disk_problems(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         deadline = time.monotonic() + wait_s

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 
-from edgekd.core import EnvironmentProblem, InputError, canonical_json, digest
+from edgekd.core import EnvironmentProblem, InputError, digest
 from edgekd.core.files import sha256_of, write_atomic
 from edgekd.data.source import Item, Listing, Part
 
@@ -43,7 +43,7 @@ def hash_items(listing: Listing, memo: Path | None) -> FileHashes:
         for part, items in listing.parts.items():
             hashes[part] = dict(zip((item.name for item in items), pool.map(of, items), strict=True))
     if memo is not None and any(remembered.get(path) != entry for path, entry in kept.items()):
-        write_atomic(memo, canonical_json({**remembered, **kept}))
+        write_atomic(memo, json.dumps({**remembered, **kept}))  # \u-escapes, as below
     return hashes
 
 

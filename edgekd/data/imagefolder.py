@@ -61,6 +61,9 @@ def list_images(root: Path) -> Listing:
 def _read_part(folder: Path, notes: list[str]) -> tuple[tuple[str, ...], tuple[Item, ...]]:
     """Class names and items of one part."""
     classes = sorted(path.name for path in _visible(folder) if path.is_dir())
+    if unwritable := [name for name in classes if not _is_utf8(name)]:
+        what = "the name of a class folder is not UTF-8, so no document can hold it"
+        raise InputError(what, where=str(folder), seen=_few(unwritable), fix="rename the folder")
     items: list[Item] = []
     passed_over: list[str] = []
     empty: list[str] = []
@@ -102,6 +105,11 @@ def _files(folder: Path) -> list[Path]:
         for path in _visible(here):
             (waiting if path.is_dir() else found).append(path)
     return found
+
+
+def _is_utf8(name: str) -> bool:
+    """Names of files are bytes; Python keeps those that are no UTF-8 as lone surrogates."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _visible(folder: Path) -> list[Path]:

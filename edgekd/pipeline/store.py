@@ -55,7 +55,7 @@ class Store:
             document = json.loads((folder / OUTCOME_FILE).read_text())
             outcome = Outcome.from_json(document["outcome"])
             stored = Stored(key, folder, outcome, float(document["seconds"]), float(document["made_at"]))
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
+        except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
             return None
         damaged = any(artifact.problem_below(folder) for artifact in outcome.artifacts)
         return None if damaged else stored

@@ -153,3 +153,28 @@ def test_the_json_of_a_broken_recipe_lists_all_problems(tmp_path):
     error = json.loads(result.stdout)["error"]
     assert (result.exit_code, error["code"], error["where"]) == (2, "recipe", "--set distill.epocs=5")
     assert [other["where"] for other in error["others"]] == ["--set seed=-1"]
+
+
+def test_a_run_folder_that_is_a_file_is_bad_input(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("")
+    recipe = Path(__file__).parents[2] / "recipes" / "mobilenetv2_jetson.yaml"
+    result = CliRunner().invoke(main, ["pipeline", str(recipe), "--run-dir", str(file), "--json"])
+    assert (result.exit_code, json.loads(result.stdout)["error"]["where"]) == (2, str(file))
+    assert CliRunner().invoke(main, ["check", str(recipe), "--run-dir", str(file)]).exit_code == 0  # nothing cached there
+
+
+def test_json_is_utf8_whatever_the_terminal_shows():
+    name = os.fsdecode("\N{CAT FACE}".encode() + b"\xff.yaml")
+    latin = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    process = run_edgekd("check", name, "--json", stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=latin)
+    out, err = process.communicate()
+    assert json.loads(out)["error"]["where"] == "\N{CAT FACE}\\udcff.yaml"
+    assert (process.returncode, err.split(":")[0]) == (2, r"\U0001f431\udcff.yaml")
+
+
+@pytest.mark.parametrize(("closed", "code"), [("<&-", 0), (">&-", 0), ("2>&-", 0), ("<&- >&- 2>&-", 0), (">/dev/full", 5)])
+def test_a_stream_that_is_closed_or_full_is_no_bug(closed, code):
+    words = [sys.executable, "-m", "edgekd", "schema", "recipe"]
+    done = subprocess.run(["sh", "-c", f'"$@" {closed}', "sh", *words], capture_output=True, text=True, check=False)
+    assert (done.returncode, "Traceback" in done.stderr, "bug" in done.stderr) == (code, False, False)

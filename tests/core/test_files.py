@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgekd.core import Artifact, EnvironmentProblem, canonical_json, digest
-from edgekd.core.files import disk_problems, link_or_copy, sha256_of, write_atomic, write_json
+from edgekd.core import Artifact, EnvironmentProblem, InputError, canonical_json, digest
+from edgekd.core.files import disk_problems, link_or_copy, make_folder, sha256_of, write_atomic, write_json
 
 FULL_DISK = """
 import subprocess, sys
@@ -138,3 +138,17 @@ def test_canonical_json_reads_back_and_does_not_depend_on_the_order_of_keys(valu
 def test_canonical_json_has_no_word_for_what_is_no_number(odd):
     with pytest.raises(ValueError, match="JSON"):
         canonical_json({"value": [odd]})
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.txt/below", "x" * 300])
+def test_a_folder_that_cannot_be_is_bad_input_with_its_place(name, tmp_path):
+    (tmp_path / "a.txt").write_text("a file")
+    with pytest.raises(InputError) as caught:
+        make_folder(tmp_path / name)
+    assert (caught.value.exit_code, caught.value.where) == (2, str(tmp_path / name))
+
+
+def test_a_name_that_is_no_utf8_is_written_as_json_that_every_reader_takes(tmp_path):
+    write_json(tmp_path / "a.json", {"run": os.fsdecode(b"runs/\xff"), "label": "\N{CAT FACE}"})
+    text = (tmp_path / "a.json").read_text(encoding="utf-8")
+    assert json.loads(text) == {"run": "runs/\\udcff", "label": "\N{CAT FACE}"}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgekd.core import EnvironmentProblem, InputError
+from edgekd.data.digests import hash_items
 from edgekd.data.imagefolder import list_images
 
 Tree = Callable[[Mapping[str, int]], Path]
@@ -155,3 +156,16 @@ def test_a_forbidden_folder_is_a_problem_of_this_machine(image_tree: Tree) -> No
         list_images(root)
     (root / "dog").chmod(0o755)
     assert "dog" in str(error.value.where)
+
+
+def test_a_class_name_that_is_no_utf8_is_refused_and_a_file_name_is_not(image_tree: Tree) -> None:
+    root = image_tree({"cat": 3, "dog": 3})
+    image = root / "cat" / "000.png"
+    image.rename(image.with_name(os.fsdecode(b"\xff.png")))
+    listing = list_images(root)
+    hashes = hash_items(listing, root.parent / "memo.json")
+    assert hash_items(listing, root.parent / "memo.json") == hashes
+    (root / "dog").rename(root / os.fsdecode(b"\xfe"))
+    with pytest.raises(InputError) as error:
+        list_images(root)
+    assert (error.value.where, error.value.seen) == (str(root), "\udcfe")
