@@ -5,7 +5,7 @@ from edgekd.distill.label import Label
 from edgekd.distill.loop import FitResult, fit
 from edgekd.distill.method import Batch, Method, create, names
 from edgekd.distill.sld import SLD, sld_loss, swap
-from edgekd.distill.training import Batches, Training
+from edgekd.distill.training import Batches, Training, put_back
 
 __all__ = [
     "KD",
@@ -20,6 +20,7 @@ __all__ = [
     "fit",
     "kd_loss",
     "names",
+    "put_back",
     "sld_loss",
     "swap",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -67,7 +68,7 @@ class Training:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go back to where ``state_dict`` was taken. Values are copied into the tensors at hand, so that memory formats, and with
         them the order of sums, stay as they are."""
-        self.student.load_state_dict(state["student"])
+        put_back(self.student, state["student"])
         weights = dict(self.student.named_parameters())
         for name, momentum in state["momentum"].items():
             self.optimiser.state[weights[name]]["momentum_buffer"] = torch.empty_like(weights[name]).copy_(momentum)
@@ -93,6 +94,14 @@ class Training:
     def _moving(self) -> list[tuple[str, nn.Parameter]]:
         """Parameters with a momentum, by name."""
         return [(name, weight) for name, weight in self.student.named_parameters() if weight in self.optimiser.state]
+
+
+def put_back(network: nn.Module, state: Mapping[str, Tensor]) -> None:
+    """Load copies of this network's own tensors. A copied state has lost its modules' version numbers, and MNASNet refuses one
+    without: they are the network's own."""
+    versioned = OrderedDict(state)
+    versioned._metadata = network.state_dict()._metadata  # type: ignore[attr-defined]
+    network.load_state_dict(versioned)
 
 
 def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -58,6 +58,11 @@ def load(model: nn.Module, source: str | Path, *, replace_head: bool = False) ->
         for name in own
         if name in state and name not in head and state[name].shape != own[name].shape
     ]
+    problems += [
+        f"{name} holds no plain real numbers"
+        for name, tensor in state.items()
+        if tensor.layout is not torch.strided or tensor.is_complex() or tensor.is_quantized or tensor.is_meta
+    ]
     _refuse(problems, "the weights do not fit the model", source, "use the model (and width) that the weights were trained as")
     broken = [name for name, tensor in state.items() if tensor.is_floating_point() and not bool(tensor.isfinite().all())]
     _refuse(broken, "the weights are not all finite numbers", source, "use a checkpoint from before the training broke")

@@ -83,7 +83,7 @@ def train(
         weight_decay=section.weight_decay, warmup=section.warmup, precision=precision(recipe, device), seed=recipe.seed,
         section=name, on_progress=tell,
     )  # fmt: skip
-    network.load_state_dict(result.best_state)
+    distill.put_back(network, result.best_state)
     return result
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgekd.core import InputError, Interrupted
-from edgekd.distill import KD, SLD, Batch, Label, Method, Training, fit
+from edgekd.distill import KD, SLD, Batch, Label, Method, Training, fit, put_back
 from edgekd.distill.loop import MAX_GRADIENT_NORM
 from edgekd.distill.schedule import learning_rate_factor
 from edgekd.distill.teacher import FrozenTeacher
@@ -345,3 +345,22 @@ def test_what_does_not_fit_together_is_refused(change: Callable[[Any], Any], say
     o = change({"student": network(), "method": Label(), "batches": batches, "evaluate": top1})
     with pytest.raises(InputError, match=says):
         fit(o["student"], o["method"], o["batches"], evaluate=o["evaluate"], epochs=1, learning_rate=0.1)
+
+
+class Versioned(nn.Linear):
+    """Asks for the version its state was saved as, as MNASNet does."""
+
+    _version = 2
+
+    def _load_from_state_dict(self, state: Any, prefix: str, local_metadata: dict[str, Any], *rest: Any) -> None:
+        assert local_metadata.get("version") == 2
+        super()._load_from_state_dict(state, prefix, local_metadata, *rest)
+
+
+def test_the_best_state_goes_back_into_a_network_that_asks_for_versions(batches, network, top1) -> None:
+    student = network()
+    student[8] = Versioned(32, 3)
+    result = fit(student, Label(), batches, evaluate=top1, epochs=1, learning_rate=0.1)
+    before = bits(student)
+    put_back(student, result.best_state)
+    assert_same_bits(bits(student), before)
