@@ -70,9 +70,10 @@ class Judgement:
 
 
 def judge(gate: Gate, measurement: Measurement | None) -> Judgement:
-    """The verdict of one gate on one measurement. Never PASS for a missing, NaN or infinite value, or n = 0."""
+    """The verdict of one gate on one measurement. Never PASS or WAIVED for a missing, NaN or infinite value, or n = 0."""
     verdict, why, n_needed = _verdict(gate, measurement)
-    if gate.waive is not None and verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE):
+    a_number = measurement is not None and measurement.value is not None and math.isfinite(measurement.value)
+    if gate.waive is not None and a_number and verdict in (Verdict.FAIL, Verdict.INCONCLUSIVE):
         verdict, why = Verdict.WAIVED, f"{why}; waived: {gate.waive}"
     return Judgement(gate, verdict, why, measurement, n_needed)
 
@@ -87,8 +88,10 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
 
 
 def _verdict(gate: Gate, measurement: Measurement | None) -> tuple[Verdict, str, int | None]:
-    if measurement is None or measurement.n <= 0 or measurement.value is None:
-        odd = next((reason for reason in (measurement.suspect if measurement else ()) if "value was" in reason), None)
+    if measurement is None or measurement.n <= 0:
+        return Verdict.NOT_MEASURED, "not measured", None
+    if measurement.value is None:
+        odd = next((reason for reason in measurement.suspect if "value was" in reason), None)
         return (Verdict.INCONCLUSIVE, odd, None) if odd else (Verdict.NOT_MEASURED, "not measured", None)
     value = measurement.value
     if not math.isfinite(value):

@@ -37,9 +37,10 @@ class Measurement:
         return self.low is not None and self.high is not None and math.isfinite(self.low) and math.isfinite(self.high)
 
     def as_json(self) -> dict[str, Any]:
-        """Every field, in JSON types; a value that is not finite is written as null and named in ``suspect``."""
+        """Every field, in JSON types; a value or a round that is not finite is left out and named in ``suspect``."""
         odd = self.value is not None and not math.isfinite(self.value)
-        suspect = (*self.suspect, f"the value was {self.value}") if odd else self.suspect
+        suspect = [*self.suspect, *([f"the value was {self.value}"] if odd else [])]
+        suspect += [f"a round was measured as {value}" for value in self.rounds if not math.isfinite(value)]
         return {
             "name": self.name,
             "value": None if odd else self.value,
@@ -49,7 +50,7 @@ class Measurement:
             "high": _finite_or_none(self.high),
             "counts": list(self.counts),
             "rounds": [value for value in self.rounds if math.isfinite(value)],
-            "suspect": list(suspect),
+            "suspect": suspect,
             "n_needed": self.n_needed,
             "conditions": dict(self.conditions),
         }

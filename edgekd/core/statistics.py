@@ -120,11 +120,17 @@ def percentile_over_rounds(name: str, rounds_ms: Sequence[Sequence[float]], q: f
 
 
 def over_rounds(name: str, values: Sequence[float], unit: str, n: int, **conditions: object) -> Measurement:
-    """A per-round quantity (speedup, throughput): median with min-max over rounds; n queries lie behind it."""
+    """A per-round quantity (speedup, throughput): median with min-max over rounds; n queries lie behind it.
+
+    A round that is not finite is not in it, and makes it suspect.
+    """
     finite = tuple(value for value in values if math.isfinite(value))
     if not finite or n == 0:
         return Measurement(name, None, unit, 0, conditions=conditions)
     few = len(finite) < LEAST_ROUNDS
     stated = {"interval": f"min-max over {len(finite)} rounds", **conditions}
     needed = n // len(finite) * LEAST_ROUNDS if few else None
-    return Measurement(name, median(finite), unit, n, min(finite), max(finite), rounds=finite, n_needed=needed, conditions=stated)
+    odd = tuple(f"a round was measured as {value}" for value in values if not math.isfinite(value))
+    return Measurement(
+        name, median(finite), unit, n, min(finite), max(finite), rounds=finite, suspect=odd, n_needed=needed, conditions=stated
+    )

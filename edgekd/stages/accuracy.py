@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -25,10 +27,15 @@ def top5(logits_NC: NDArray[np.float32], labels_N: NDArray[np.int64], **conditio
 
 
 def expected_calibration_error(logits_NC: NDArray[np.float32], labels_N: NDArray[np.int64], **conditions: object) -> Measurement:
-    """Mean gap between confidence and accuracy over 15 equal bins of confidence, weighted by images. No interval."""
+    """Mean gap between confidence and accuracy over 15 equal bins of confidence, weighted by images. No interval.
+
+    NaN if a logit is not finite.
+    """
     n = len(labels_N)
     if n == 0:
         return Measurement("ece", None, "fraction", 0, conditions=conditions)
+    if not np.isfinite(logits_NC).all():
+        return Measurement("ece", math.nan, "fraction", n, conditions=conditions)
     shifted_NC = logits_NC.astype(np.float64) - logits_NC.max(axis=1, keepdims=True)
     p_NC = np.exp(shifted_NC) / np.exp(shifted_NC).sum(axis=1, keepdims=True)
     confidence_N, right_N = p_NC.max(axis=1), np.array(right(logits_NC, labels_N))

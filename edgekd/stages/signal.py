@@ -26,9 +26,13 @@ def sqnr(reference_NC: NDArray[np.float32], other_NC: NDArray[np.float32]) -> fl
 def parity(
     name: str, reference_NC: NDArray[np.float32], other_NC: NDArray[np.float32], **conditions: object
 ) -> tuple[Measurement, ...]:
-    """``name``.top1_agreement, .sqnr_db and .max_abs of two executions on the same images, in the same order."""
+    """``name``.top1_agreement, .sqnr_db and .max_abs of two executions on the same images, in the same order.
+
+    Rows with a logit that is not finite agree with nothing.
+    """
     n = len(reference_NC)
-    same = [bool(one) for one in reference_NC.argmax(axis=1) == other_NC.argmax(axis=1)]
+    usable_N = np.isfinite(reference_NC).all(axis=1) & np.isfinite(other_NC).all(axis=1)
+    same = [bool(one) for one in usable_N & (reference_NC.argmax(axis=1) == other_NC.argmax(axis=1))]
     largest = float(np.abs(reference_NC - other_NC).max()) if n else math.nan
     return (
         share(f"{name}.top1_agreement", same, **conditions),

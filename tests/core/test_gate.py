@@ -161,5 +161,21 @@ def test_a_judgement_as_json_has_the_keys_of_the_document():
 def test_a_measurement_that_is_no_number_is_written_as_null_and_says_so(value):
     document = Measurement("top1", value, "fraction", 3, value, value, rounds=(1.0, value)).as_json()
     assert (document["value"], document["low"], document["high"], document["rounds"]) == (None, None, None, [1.0])
-    assert document["suspect"] == [f"the value was {value}"]
+    assert document["suspect"] == [f"the value was {value}", f"a round was measured as {value}"]
     assert Measurement.from_json(document).suspect
+
+
+@given(gates, st.sampled_from([math.nan, math.inf, -math.inf, None]), st.integers(0, 5))
+def test_a_waiver_covers_a_miss_and_never_a_number_that_is_none(one, value, n):
+    waived = replace(one, waive="known")
+    measured = Measurement("top1", value, "fraction", n)
+    assert judge(waived, measured).verdict in (Verdict.INCONCLUSIVE, Verdict.NOT_MEASURED)
+    assert judge(waived, Measurement.from_json(measured.as_json())).verdict is judge(waived, measured).verdict
+
+
+@given(gates, st.floats(0, 1))
+def test_a_round_that_is_no_number_does_not_pass_after_it_was_stored_either(one, value):
+    measured = Measurement("speedup", value, "ratio", 600, value, value, rounds=(value,) * 6 + (math.nan,))
+    for again in (measured, Measurement.from_json(measured.as_json())):
+        assert judge(one, again).verdict in (Verdict.INCONCLUSIVE, Verdict.WAIVED)
+    assert judge(one, over_rounds("speedup", measured.rounds, "ratio", 600)).verdict is not Verdict.PASS

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from edgekd.core import Gate, Verdict, judge
 from edgekd.stages.accuracy import expected_calibration_error, right, top5
 
 LOGITS = np.array([[2.0, 1.0, 0.0], [0.0, 1.0, 2.0], [1.0, 1.0, 0.0], [np.nan, 5.0, 0.0]], dtype=np.float32)
@@ -36,3 +37,9 @@ def test_calibration_error_by_hand():
 def test_no_images_is_not_measured():
     empty = np.zeros((0, 3), dtype=np.float32)
     assert (top5(empty, np.zeros(0, int)).value, expected_calibration_error(empty, np.zeros(0, int)).n) == (None, 0)
+
+
+def test_a_logit_that_is_no_number_leaves_no_calibration_error_to_pass_a_gate():
+    measured = expected_calibration_error(LOGITS, np.array([0, 2, 0, 1]))
+    assert np.isnan(measured.value)
+    assert judge(Gate("teacher", None, "ece", "max", 1.0), measured).verdict is Verdict.INCONCLUSIVE
