@@ -36,19 +36,20 @@ def pipeline(
     """
     from edgekd.cli.progress import ProgressLog
     from edgekd.core.files import write_atomic, write_json
-    from edgekd.pipeline import Runner, Store, run_document, store_of
+    from edgekd.pipeline import Runner, Store, run_document, run_verdict, store_of
     from edgekd.recipe import load
     from edgekd.report import render_html, render_terminal, screen_of
 
     started = time.time()
-    command = _words(recipe, run_dir, overrides, until)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _raise_interrupted)
     loaded = load(recipe, overrides)
     folder = run_dir or DEFAULT_RUNS / loaded.name
     with ProgressLog(-1 if quiet else int(verbose)) as log:
         walk = Runner(loaded, folder, Store(store_of(folder, DEFAULT_RUNS)), log, until).walk()
-    document = run_document(walk, loaded, folder, resume=command, started=started)
+    done_as_asked = walk.error is None and run_verdict(walk, loaded)[0] is None
+    resume = _words(recipe, run_dir, overrides, None if done_as_asked else until)
+    document = run_document(walk, loaded, folder, resume=resume, started=started)
     write_json(folder / "report.json", document)
     write_atomic(folder / "report.html", render_html(document, folder))
     if as_json:

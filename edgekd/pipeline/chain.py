@@ -14,8 +14,8 @@ class Stage:
 
     version: raised by hand when the meaning of the stage's output changes. entry: ``module:function`` taking a ``stages.Context``
     and returning an ``Outcome``. needs: stages whose artifacts it takes. reads: sections of the recipe that decide its result.
-    rooms: folders of edgekd whose source is part of the stage's key. per_target: runs once for each target.
-    torch: runs in the worker process. data: its result depends on the images.
+    rooms: folders of edgekd whose source is part of the stage's key, beside ``core`` and what stages share. per_target: runs
+    once for each target. torch: runs in the worker process. data: its result depends on the images.
     """
 
     name: str
@@ -32,19 +32,19 @@ class Stage:
 CHAIN: tuple[Stage, ...] = (
     Stage(
         "teacher", 1, "edgekd.stages.teacher:run", (), ("seed", "compute", "data", "teacher"),
-        ("data", "models", "distill"), torch=True, data=True,
+        ("data", "device", "models", "distill"), torch=True, data=True,
     ),
     Stage(
         "distill", 1, "edgekd.stages.distill:run", ("teacher",), ("seed", "compute", "data", "student", "distill"),
-        ("data", "models", "distill"), torch=True, data=True,
+        ("data", "device", "models", "distill"), torch=True, data=True,
     ),
     Stage(
         "quantize", 1, "edgekd.stages.quantize:run", ("distill",), ("seed", "compute", "data", "quantize"),
-        ("data", "models", "quant"), torch=True, data=True,
+        ("data", "device", "models", "quant"), torch=True, data=True,
     ),
     Stage(
-        "export", 1, "edgekd.stages.export:run", ("distill", "quantize"), ("data",),
-        ("data", "models", "quant", "export"), torch=True, data=True,
+        "export", 1, "edgekd.stages.export:run", ("distill", "quantize"), ("compute", "data"),
+        ("data", "device", "models", "quant", "export"), torch=True, data=True,
     ),
     Stage(
         "build", 1, "edgekd.stages.build:run", ("export",), (),
@@ -55,8 +55,9 @@ CHAIN: tuple[Stage, ...] = (
         ("targets", "device", "data"), per_target=True, data=True,
     ),
     Stage(
-        "bundle", 1, "edgekd.stages.bundle:run", ("teacher", "distill", "quantize", "export", "benchmark"), ("name", "data"),
-        ("bundle", "device", "data"), data=True,
+        "bundle", 1, "edgekd.stages.bundle:run", ("teacher", "distill", "quantize", "export", "benchmark"),
+        ("name", "data", "targets"),
+        ("bundle", "device", "data", "targets"), data=True,
     ),
 )  # fmt: skip
 

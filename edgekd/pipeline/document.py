@@ -49,7 +49,7 @@ def _row(row: Row) -> Mapping[str, Any]:
         **({"target": row.step.target} if row.step.target else {}),
         "status": row.status,
         "key": row.key,
-        "seconds": round(row.seconds, 3),
+        "seconds": round(row.seconds, 3) if row.seconds is not None else None,
         **({"age_s": round(row.age_s, 3)} if row.age_s is not None else {}),
         **({"why": row.why} if row.why else {}),
         "artifacts": [{**one.as_json(), "path": f"{folder}/{one.path}"} for one in row.outcome.artifacts],

@@ -1,6 +1,8 @@
 """Keys: a hash of everything that can change a step's result, and of nothing else.
 
-A bound that only judges is not in a key: loosening it judges again and trains nothing. A bound a stage decides by is.
+A bound that only judges is not in a key: loosening it judges again and trains nothing. A bound a stage decides by is. What
+``compute: auto`` turns out to be on a machine (threads, GPU) is not: it moves the last bits of a training and not its worth, and
+the step's notes tell it.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from edgekd.core import Outcome, digest
 from edgekd.core.files import sha256_of
 from edgekd.pipeline.chain import CHAIN, Stage, Step
 from edgekd.recipe import Recipe
+from edgekd.stages.images import normalization_of
 
 LIBRARIES = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "numpy", "pillow")
 
@@ -28,7 +31,6 @@ class Keys:
 
     def __init__(self, recipe: Recipe, digest_memo: Path | None) -> None:
         self.recipe, self._digest_memo = recipe, digest_memo
-        self.document = recipe.as_json()
         self.not_measured = targets.why_not_measured(recipe.targets)
         self._identities: dict[str, Mapping[str, Any]] = {}
 
@@ -40,15 +42,7 @@ class Keys:
     def parts(self, step: Step, inputs: Mapping[str, Outcome]) -> dict[str, Any]:
         """What ``step``'s key is made of. Raises DeviceError if its device does not answer."""
         device = self._identity(step.target) if step.target else None
-        parts = key_parts(step, self.document, inputs, data=self.described.digest, device=device)
-        return {**parts, "weights": self._weights(step.stage)}
-
-    def _weights(self, stage: Stage) -> str | None:
-        """The bytes, not the path, of a weights file count."""
-        section: Any = {"teacher": self.recipe.teacher, "distill": self.recipe.student}.get(stage.name)
-        if section is None or section.weights in ("train", "none", "imagenet"):
-            return None
-        return sha256_of(self.recipe.resolve(section.weights))
+        return key_parts(step, self.recipe, inputs, data=self.described.digest, device=device)
 
     def _identity(self, target: str) -> Mapping[str, Any]:
         if target not in self._identities:
@@ -58,25 +52,27 @@ class Keys:
 
 
 def key_parts(
-    step: Step, recipe: Mapping[str, Any], inputs: Mapping[str, Outcome], *, data: str | None, device: Mapping[str, Any] | None
+    step: Step, recipe: Recipe, inputs: Mapping[str, Outcome], *, data: str | None, device: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """Everything step's key is made of, readable, as the store keeps it beside the result.
 
-    recipe: the whole recipe as plain data with its defaults. inputs: outcomes of the needed steps by step name.
-    data: digest of the images; device: identity of the target, for steps that have one.
+    inputs: outcomes of the needed steps by step name. data: digest of the images; device: identity of the target, for steps
+    that have one.
     """
     stage = step.stage
+    sections = {name: _that_counts(name, section, recipe) for name, section in recipe.as_json().items()}
     return {
         "stage": stage.name,
         "version": stage.version,
         "source": source_digest(stage),
         "libraries": library_versions(),
-        "recipe": {section: recipe[section] for section in stage.reads},
-        "decides_by": deciding_bounds(stage, recipe),
-        "target": recipe["targets"][step.target] if step.target else None,
+        "recipe": {name: sections[name] for name in stage.reads},
+        "decides_by": deciding_bounds(step, recipe),
+        "target": sections["targets"][step.target] if step.target else None,
         "inputs": {name: _facts(outcome, stage) for name, outcome in sorted(inputs.items())},
-        "data": data if stage.data else None,
+        "data": {"digest": data, "normalization": normalization_of(recipe)} if stage.data else None,
         "device": dict(device) if device is not None else None,
+        "weights": _weights(stage, recipe),
     }
 
 
@@ -85,11 +81,44 @@ def key_of(parts: Mapping[str, Any]) -> str:
     return digest(parts)[:40]
 
 
-def deciding_bounds(stage: Stage, recipe: Mapping[str, Any]) -> Any:
-    """The gates a stage decides by: ``quantize.mode: auto`` asks whether PTQ holds the quantize gates."""
-    if stage.name == "quantize" and recipe["quantize"]["mode"] == "auto":
-        return recipe["gates"].get("quantize")
+def deciding_bounds(step: Step, recipe: Recipe) -> Any:
+    """What of its gates a step decides by.
+
+    ``quantize.mode: auto`` asks whether PTQ holds the quantize gates. benchmark measures as many rounds and queries as its gates
+    need, wherever their limits lie: a new p99 measures again, a moved bound does not.
+    """
+    if step.stage.name == "quantize" and recipe.quantize.mode == "auto":
+        return recipe.gates.get("quantize")
+    if step.stage.name == "benchmark":
+        return targets.plan_for(recipe.gates_of("benchmark", step.target)).as_json()
     return None
+
+
+def _that_counts(name: str, section: Any, recipe: Recipe) -> Any:
+    """What of a recipe's section can change a result: not where files lie (their bytes count), nor what only judges."""
+    match name:
+        case "data":
+            return {key: value for key, value in section.items() if key != "path"}
+        case "teacher":
+            return {**section, "weights": "file" if recipe.weights_file("teacher") else section["weights"]}
+        case "student":
+            return {**section, "weights": "file" if recipe.weights_file("student") else section["weights"]}
+        case "targets":
+            return {target: {key: one[key] for key in one if key != "required"} for target, one in section.items()}
+        case _:
+            return section
+
+
+def _weights(stage: Stage, recipe: Recipe) -> str | None:
+    """sha256 of the weights file the stage starts from."""
+    match stage.name:
+        case "teacher":
+            path = recipe.weights_file("teacher")
+        case "distill":
+            path = recipe.weights_file("student")
+        case _:
+            path = None
+    return sha256_of(path) if path else None
 
 
 def _facts(outcome: Outcome, stage: Stage) -> Any:
@@ -118,12 +147,13 @@ def _file_of(stage: Stage) -> str:
 
 @cache
 def source_digest(stage: Stage) -> str:
-    """Hash of the stage's own file, of what stages share, and of the rooms it uses: changed code never reuses an old result."""
+    """Hash of the stage's own file, of what stages share, and of the rooms it uses with their templates and tables: changed
+    code never reuses an old result."""
     package = Path(edgekd.__file__).parent
     others = {_file_of(one) for one in CHAIN if one is not stage}
     shared = [path for path in (package / "stages").glob("*.py") if path.name not in others]
-    files = [*shared, *(path for room in ("core", *stage.rooms) for path in (package / room).rglob("*.py"))]
+    rooms = [path for room in ("core", *stage.rooms) for path in (package / room).rglob("*")]
     state = hashlib.sha256()
-    for path in sorted(files):
+    for path in sorted([*shared, *(path for path in rooms if path.is_file() and path.parent.name != "__pycache__")]):
         state.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
     return state.hexdigest()

@@ -11,6 +11,7 @@ from edgekd.data import Description
 from edgekd.pipeline.chain import Step, needed_steps, steps
 from edgekd.pipeline.keys import Keys, key_of
 from edgekd.pipeline.ready import require_ready
+from edgekd.pipeline.runner import to_be_renewed
 from edgekd.pipeline.store import Store
 from edgekd.recipe import Recipe, unsettled_by
 
@@ -36,14 +37,14 @@ class Plan:
     described: Description
 
 
-def make_plan(recipe: Recipe, store_folder: Path, until: str | None = None) -> Plan:
+def make_plan(recipe: Recipe, store_folder: Path) -> Plan:
     """Raises InputError for images that are not there or not usable, DeviceError for a device that does not answer."""
     require_ready(recipe)
     keys, store = Keys(recipe, None), Store(store_folder)
     measured = tuple(name for name in recipe.targets if name not in keys.not_measured)
     outcomes: dict[Step, Outcome] = {}
     planned = []
-    for step in steps(tuple(recipe.targets), until):
+    for step in steps(tuple(recipe.targets)):
         if step.target in keys.not_measured:
             planned.append(PlannedStep(step.name, "not measured", why=keys.not_measured[step.target or ""]))
             continue
@@ -52,6 +53,8 @@ def make_plan(recipe: Recipe, store_folder: Path, until: str | None = None) -> P
         if all(need in outcomes for need in needed):
             parts = keys.parts(step, {need.name: outcomes[need] for need in needed})
             stored = store.peek(key_of(parts))
+            if stored and to_be_renewed(step, stored.outcome, recipe):
+                stored = None
         if stored:
             outcomes[step] = stored.outcome
             planned.append(PlannedStep(step.name, "cached", age_s=stored.age_s))

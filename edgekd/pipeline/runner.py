@@ -5,12 +5,12 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from edgekd import data
-from edgekd.core import EdgekdError, EnvironmentProblem, Gate, Judgement, Outcome, Verdict, judge
+from edgekd.core import EdgekdError, EnvironmentProblem, Gate, Judgement, Measurement, Outcome, Verdict, judge
 from edgekd.core.files import disk_problems
 from edgekd.core.lock import locked
 from edgekd.pipeline.chain import CHAIN, Step, needed_steps, steps
@@ -29,14 +29,17 @@ Listener = Callable[[Mapping[str, Any]], None]
 
 @dataclass(frozen=True)
 class Row:
-    """What became of one step. status: done, cached, failed or skipped; why: for the last two."""
+    """What became of one step. status: done, cached, failed or skipped; why: for the last two.
+
+    seconds: how long it took, of a cached one when it was made, of a failed one until it failed; None if it never began.
+    """
 
     step: Step
     status: str
     outcome: Outcome = field(default_factory=Outcome)
     judgements: tuple[Judgement, ...] = ()
     key: str | None = None
-    seconds: float = 0.0
+    seconds: float | None = None
     age_s: float | None = None
     why: str | None = None
 
@@ -55,7 +58,7 @@ class Walk:
 
 def store_of(run_dir: Path, default_runs: Path) -> Path:
     """Runs in the default place share one store; a run elsewhere keeps its own inside, and can be moved whole."""
-    return run_dir.parent / ".store" if run_dir.parent == default_runs else run_dir / ".store"
+    return run_dir.parent / ".store" if run_dir.parent.resolve() == default_runs.resolve() else run_dir / ".store"
 
 
 class Runner:
@@ -96,20 +99,25 @@ class Runner:
             self._finish(Row(step, "skipped", why=self.not_measured[step.target or ""]))
             return
         self.listen({"event": "start", "step": step.name})
+        started = time.monotonic()
         try:
             inputs = {need.name: self.rows[need] for need in self._inputs_of(step)}
             parts = self.keys.parts(step, {name: row.outcome for name, row in inputs.items()})
             key = key_of(parts)
             stored = self.store.find(key)
+            if stored and to_be_renewed(step, stored.outcome, self.recipe):
+                stored = None
             status = "cached" if stored else "done"
             if stored is None:
                 stored = self._make(step, key, parts, inputs, worker)
             with disk_problems(self.run_dir):
                 self.store.place(stored, self.run_dir / step.name)
         except EdgekdError as problem:
-            self._finish(Row(step, "failed", why=str(problem)))
+            self._finish(Row(step, "failed", seconds=time.monotonic() - started, why=str(problem)))
             raise
-        judgements = tuple(judge(gate, _measured(stored.outcome, gate)) for gate in self._gates_of(step))
+        judgements = tuple(
+            judge(gate, _measured(stored.outcome, gate)) for gate in self.recipe.gates_of(step.stage.name, step.target)
+        )
         age = stored.age_s if status == "cached" else None
         self._finish(Row(step, status, stored.outcome, judgements, key, stored.seconds, age))
 
@@ -132,7 +140,7 @@ class Runner:
     def _request(self, step: Step, folder: Path, inputs: Mapping[str, Row]) -> dict[str, Any]:
         return {
             "entry": step.stage.entry,
-            "recipe": {**self.keys.document, "folder": str(self.recipe.folder)},
+            "recipe": {**self.recipe.as_json(), "folder": str(self.recipe.folder)},
             "folder": str(folder.resolve()),
             "target": step.target,
             "cache": str(self.store.folder.resolve()),
@@ -145,9 +153,6 @@ class Runner:
     def _inputs_of(self, step: Step) -> list[Step]:
         measured = tuple(name for name in self.target_names if name not in self.not_measured)
         return list(needed_steps(step, measured))
-
-    def _gates_of(self, step: Step) -> list[Gate]:
-        return [gate for gate in self.recipe.gate_list() if (gate.stage, gate.target) == (step.stage.name, step.target)]
 
     def _not_reached(self, step: Step, error: EdgekdError | None) -> Row:
         if step.target in self.not_measured:
@@ -164,8 +169,8 @@ class Runner:
         self.listen({"event": "end", "step": row.step.name, "status": row.status, "row": row})
 
     def _judge_unmeasured(self, row: Row) -> Row:
-        judgements = tuple(judge(gate, None) for gate in self._gates_of(row.step))
-        return Row(row.step, row.status, row.outcome, judgements, row.key, row.seconds, row.age_s, row.why)
+        judgements = tuple(judge(gate, None) for gate in self.recipe.gates_of(row.step.stage.name, row.step.target))
+        return replace(row, judgements=judgements)
 
     def _progress(self, step: Step, event: Mapping[str, Any]) -> None:
         self.listen({"event": "progress", "step": step.name, **event})
@@ -181,5 +186,13 @@ class Runner:
             )
 
 
-def _measured(outcome: Outcome, gate: Gate) -> Any:
+def to_be_renewed(step: Step, outcome: Outcome, recipe: Recipe) -> bool:
+    """Whether a step on a device is measured again: a gate asks for a number that was taken under suspect conditions."""
+    if not step.stage.per_target:
+        return False
+    asked = [_measured(outcome, gate) for gate in recipe.gates_of(step.stage.name, step.target) if gate.waive is None]
+    return any(one is not None and one.suspect for one in asked)
+
+
+def _measured(outcome: Outcome, gate: Gate) -> Measurement | None:
     return next((one for one in outcome.measurements if one.name == gate.metric), None)

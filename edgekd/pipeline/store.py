@@ -81,17 +81,19 @@ class Store:
             shutil.rmtree(aside, ignore_errors=True)
 
     def commit(self, key: str, aside: Path, outcome: Outcome, seconds: float, parts: Mapping[str, Any]) -> Stored:
-        """Make ``aside`` the finished step: outcome file last, fsync, rename."""
+        """Make ``aside`` the finished step: outcome file last, fsync, rename. An earlier result of this key makes way."""
         made_at = time.time()
         document = {"key": key, "made_at": made_at, "seconds": seconds, "outcome": outcome.as_json(), "made_from": dict(parts)}
         folder = self.folder / key
         with disk_problems(folder):
             fsync_tree(aside)
             write_json(aside / OUTCOME_FILE, document)
+            earlier = self.folder / f".{key}.{secrets.token_hex(4)}.part"
             if folder.exists():
-                self._set_aside(folder)
+                folder.rename(earlier)
             aside.replace(folder)
             fsync_folder(self.folder)
+            shutil.rmtree(earlier, ignore_errors=True)
         return Stored(key, folder, outcome, seconds, made_at)
 
     def place(self, stored: Stored, target: Path) -> None:
@@ -99,8 +101,7 @@ class Store:
         wanted = {artifact.path: artifact for artifact in stored.outcome.artifacts}
         for path, artifact in wanted.items():
             place, source = target / path, stored.folder / path
-            same_file = place.exists() and place.stat().st_ino == source.stat().st_ino
-            if not same_file and artifact.problem_below(target) is not None:
+            if not (place.exists() and place.samefile(source)) and artifact.problem_below(target) is not None:
                 link_or_copy(source, place)
         for base, folders, names in os.walk(target, topdown=False):
             for name in names:

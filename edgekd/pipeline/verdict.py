@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgekd.core import Verdict, worst
+from edgekd.pipeline.chain import CHAIN
 from edgekd.pipeline.runner import Walk
 from edgekd.recipe import Recipe
 
@@ -48,8 +49,8 @@ def target_verdicts(walk: Walk, recipe: Recipe) -> tuple[TargetVerdict, ...]:
 def run_verdict(walk: Walk, recipe: Recipe) -> tuple[Verdict | None, int]:
     """The run's verdict, None if it could not be judged (an error, or ``--until``), and the exit code.
 
-    Gates of a target that is not connected and only required when it is do not count; a run that measured no target, or
-    not one that is always required, is INCONCLUSIVE.
+    Gates of a target that is not connected and only required when it is do not count. A run that measured no target, or left
+    out one that is always required, is INCONCLUSIVE; so is one bounded by ``--until`` that came as far as the targets.
     """
     excused = {name for name in walk.not_measured if recipe.targets[name].required == "when-connected"}
     judged = [j.verdict for row in walk.rows if row.step.target not in excused for j in row.judgements]
@@ -59,7 +60,8 @@ def run_verdict(walk: Walk, recipe: Recipe) -> tuple[Verdict | None, int]:
         return Verdict.FAIL, EXIT_OF[Verdict.FAIL]
     if walk.until is not None and any(row.status == "skipped" and row.step.target not in walk.not_measured for row in walk.rows):
         walked = [j.verdict for row in walk.rows if row.status != "skipped" for j in row.judgements]
-        undecided = Verdict.INCONCLUSIVE in walked or Verdict.NOT_MEASURED in walked
+        left_out = _came_to_targets(walk.until) and any(name not in excused for name in walk.not_measured)
+        undecided = left_out or Verdict.INCONCLUSIVE in walked or Verdict.NOT_MEASURED in walked
         return (Verdict.INCONCLUSIVE, EXIT_OF[Verdict.INCONCLUSIVE]) if undecided else (None, 0)
     targets = target_verdicts(walk, recipe)
     counted = [target.verdict for target in targets if target.name not in excused]
@@ -68,3 +70,8 @@ def run_verdict(walk: Walk, recipe: Recipe) -> tuple[Verdict | None, int]:
     verdict = worst([*judged, *counted])
     verdict = {Verdict.NOT_MEASURED: Verdict.INCONCLUSIVE, Verdict.WAIVED: Verdict.PASS}.get(verdict, verdict)
     return verdict, EXIT_OF[verdict]
+
+
+def _came_to_targets(until: str) -> bool:
+    names = [stage.name for stage in CHAIN]
+    return any(stage.per_target for stage in CHAIN[: names.index(until) + 1])

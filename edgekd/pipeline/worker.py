@@ -42,11 +42,13 @@ class Worker:
         if process.stdin is None:
             raise EdgekdError("the worker has no input", where="pipeline.worker")
         try:
-            process.stdin.write(json.dumps(request, ensure_ascii=False) + "\n")
+            process.stdin.write(json.dumps(request) + "\n")
             process.stdin.flush()
         except BrokenPipeError:
             raise self._death(process, request["entry"]) from None
         for line in answers:
+            if not line.endswith("\n"):  # it died while it spoke
+                break
             answer = json.loads(line)
             if "progress" in answer:
                 on_progress(answer["progress"])

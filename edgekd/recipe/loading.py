@@ -49,15 +49,17 @@ def error_at(recipe: Recipe, path: str, what: str, *, seen: str | None = None, f
 
 def missing_files(recipe: Recipe) -> tuple[RecipeError, ...]:
     """Files and folders that the recipe names and this machine lacks: data.path, teacher.weights, student.weights."""
-    named = {"teacher.weights": recipe.teacher.weights, "student.weights": recipe.student.weights, "data.path": recipe.data.path}
+    files = {
+        "teacher.weights": (recipe.teacher.weights, recipe.weights_file("teacher")),
+        "student.weights": (recipe.student.weights, recipe.weights_file("student")),
+        "data.path": (recipe.data.path, recipe.resolve(recipe.data.path) if recipe.data.path is not None else None),
+    }
     errors = []
-    for key, path in named.items():
-        if path is None or path in ("train", "none", "imagenet"):
-            continue
-        found, kind = recipe.resolve(path), "folder" if key == "data.path" else "file"
-        if not (found.is_dir() if kind == "folder" else found.is_file()):
+    for key, (written, found) in files.items():
+        kind = "folder" if key == "data.path" else "file"
+        if found is not None and not (found.is_dir() if kind == "folder" else found.is_file()):
             fix = "relative paths start at the folder of the recipe"
-            errors.append(error_at(recipe, key, f"{key}: no {kind} {shown(str(found))}", seen=path, fix=fix))
+            errors.append(error_at(recipe, key, f"{key}: no {kind} {shown(str(found))}", seen=written, fix=fix))
     return tuple(errors)
 
 

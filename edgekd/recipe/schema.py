@@ -21,13 +21,14 @@ from edgekd.core import Gate, RecipeError
 from edgekd.core.nearest import did_you_mean
 from edgekd.recipe.distill import Distill, Nothing
 from edgekd.recipe.gates import nested, read_gates
-from edgekd.recipe.metrics import gates_json_schema
+from edgekd.recipe.metrics import STAGES, gates_json_schema
 from edgekd.recipe.problem import Problem, Problems, shown
 from edgekd.recipe.section import Identifier, Name, PlainName, Section, Seed
 from edgekd.recipe.source import Source
 from edgekd.recipe.training import Training
 
 _SMALLEST, _LARGEST = 8, 1024  # pixels; below 8 nothing of a network's strides is left
+_WEIGHTS_WORDS = ("train", "none", "imagenet")
 _PRECISIONS = {"onnxruntime": ("fp32", "int8"), "tensorrt": ("fp32", "fp16", "int8", "int8+fp16")}
 
 
@@ -182,6 +183,10 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Recipe:
+        for name in self.targets:
+            if name in STAGES:  # a step's folder in the run is STAGE or TARGET/STAGE
+                what = f"a target cannot be called '{name}', which is the name of a stage"
+                raise Problems([Problem(("targets", name), what, name, "choose another name, such as cpu", on="key")])
         if isinstance(self.distill, Nothing) and self.student.weights == "none":
             what = "distill.method: none skips the training, but student.weights gives no trained student"
             raise Problems([Problem(("distill", "method"), what, "none", "student.weights: PATH, or a method that trains")])
@@ -196,9 +201,18 @@ class Recipe(Section):
         """A path of the recipe as a path of this machine: ``~`` is the home, relative ones start at the recipe's folder."""
         return self.folder / Path(path).expanduser()
 
+    def weights_file(self, role: Literal["teacher", "student"]) -> Path | None:
+        """The weights file of a network on this machine; None where a word stands for the weights (train, none, imagenet)."""
+        weights = (self.teacher if role == "teacher" else self.student).weights
+        return None if weights in _WEIGHTS_WORDS else self.resolve(weights)
+
     def gate_list(self) -> tuple[Gate, ...]:
         """The gates in the order of the file."""
         return read_gates(self.gates, list(self.targets))
+
+    def gates_of(self, stage: str, target: str | None = None) -> tuple[Gate, ...]:
+        """The gates on one step."""
+        return tuple(gate for gate in self.gate_list() if (gate.stage, gate.target) == (stage, target))
 
     def as_json(self) -> dict[str, Any]:
         """JSON types only, defaults filled in: the same for the same recipe whatever its comments, order, folder or omissions.

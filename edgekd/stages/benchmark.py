@@ -36,8 +36,8 @@ def run(context: Context) -> Outcome:
         logits = {model: device.infer(file, inputs) for model, file in models.items()}
         as_written = device.infer(path, inputs, optimised=False)
         context.say({"done": 1, "total": 3, "note": "timing single queries"})
-        gates = [gate for gate in context.recipe.gate_list() if (gate.stage, gate.target) == ("benchmark", target.name)]
-        timed, suspect = targets.measure_calmly(device, models, inputs[:1], targets.plan_for(gates))
+        plan = targets.plan_for(context.recipe.gates_of("benchmark", target.name))
+        timed, suspect = targets.measure_calmly(device, models, inputs[:1], plan)
     facts = {"model": path.name, "threads": target.threads, "batch": 1}
     measurements = (
         *accuracies(name, logits, images.test.labels),
@@ -93,4 +93,4 @@ def _against_fp32(
 
 
 def _suspected(measurement: Measurement, suspect: Sequence[str]) -> Measurement:
-    return replace(measurement, suspect=tuple(suspect))
+    return replace(measurement, suspect=(*measurement.suspect, *suspect))

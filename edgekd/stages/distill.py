@@ -8,7 +8,7 @@ from edgekd.recipe import Nothing
 from edgekd.stages.accuracy import right
 from edgekd.stages.context import Context
 from edgekd.stages.images import open_images
-from edgekd.stages.training import held_out_logits, new_network, set_up, train
+from edgekd.stages.training import compute_used, held_out_logits, new_network, set_up, train
 
 
 def run(context: Context) -> Outcome:
@@ -33,5 +33,9 @@ def run(context: Context) -> Outcome:
             share("top1", right_S, images="held-out"),
             paired_drop("top1_drop", right_T, right_S, images="held-out", against="teacher"),
         ),
-        {"parameters": models.count_parameters(student), "method": recipe.distill.method},
+        {
+            "parameters": models.count_parameters(student),
+            "method": recipe.distill.method,
+            "compute": compute_used(recipe, device),
+        },
     )

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from edgekd import data
 from edgekd.core import digest
+from edgekd.recipe import Recipe
 from edgekd.stages.context import Context
 
+Normalization = tuple[tuple[float, float, float], tuple[float, float, float]]
 _opened: dict[str, data.Dataset] = {}
 
 
+def normalization_of(recipe: Recipe) -> Normalization | None:
+    """ImageNet's mean and std where a network starts from ImageNet weights; None stands for those of the train images."""
+    return data.IMAGENET if "imagenet" in (recipe.teacher.weights, recipe.student.weights) else None
+
+
 def open_images(context: Context) -> data.Dataset:
-    """The data set; ImageNet's mean and std where a network starts from ImageNet weights, else those of the train images."""
+    """The data set, with the recipe's normalization."""
     recipe = context.recipe
-    normalization = data.IMAGENET if "imagenet" in (recipe.teacher.weights, recipe.student.weights) else None
+    normalization = normalization_of(recipe)
     key = digest([recipe.as_json()["data"], str(recipe.folder), normalization])
     if key not in _opened:
         _opened.clear()

@@ -13,7 +13,7 @@ from edgekd.stages.context import Context, Input
 
 def resolved(context: Context) -> targets.Target:
     if context.target is None:
-        raise InputError("this stage runs per target", where="stages.build")
+        raise InputError("this stage runs per target", where="stages.on_target")
     return targets.resolve(context.target, context.recipe.targets[context.target])
 
 

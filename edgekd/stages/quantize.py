@@ -41,7 +41,7 @@ def _decision(context: Context, measurements: tuple[Measurement, ...]) -> dict[s
     if context.recipe.quantize.mode != "auto":
         return {"mode": "ptq"}
     by_name = {one.name: one for one in measurements}
-    judged = [judge(gate, by_name.get(gate.metric)) for gate in context.recipe.gate_list() if gate.stage == "quantize"]
+    judged = [judge(gate, by_name.get(gate.metric)) for gate in context.recipe.gates_of("quantize")]
     holds = not judged or worst(one.verdict for one in judged) in (Verdict.PASS, Verdict.WAIVED)
     why = (
         "PTQ holds the quantize gates"

@@ -7,7 +7,7 @@ from edgekd.core import Outcome, share
 from edgekd.stages.accuracy import expected_calibration_error, right, top5
 from edgekd.stages.context import Context
 from edgekd.stages.images import open_images
-from edgekd.stages.training import held_out_logits, new_network, set_up, train
+from edgekd.stages.training import compute_used, held_out_logits, new_network, set_up, train
 
 
 def run(context: Context) -> Outcome:
@@ -31,5 +31,9 @@ def run(context: Context) -> Outcome:
             top5(logits, labels, images="held-out"),
             expected_calibration_error(logits, labels, images="held-out"),
         ),
-        {"parameters": models.count_parameters(network), "weights": section.weights},
+        {
+            "parameters": models.count_parameters(network),
+            "weights": section.weights,
+            "compute": compute_used(context.recipe, device),
+        },
     )

@@ -31,6 +31,11 @@ def set_up(recipe: Recipe) -> torch.device:
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
 
 
+def compute_used(recipe: Recipe, device: torch.device) -> dict[str, Any]:
+    """What ``compute`` came to on this machine, for the notes of a training."""
+    return {"device": str(device), "threads": torch.get_num_threads(), "precision": precision(recipe, device)}
+
+
 def precision(recipe: Recipe, device: torch.device) -> Literal["fp32", "bf16"]:
     """auto is bf16 on a GPU that has it and fp32 elsewhere: on CPUs bf16 is faster on few and slower on most."""
     wanted = recipe.compute.precision
@@ -47,8 +52,8 @@ def new_network(recipe: Recipe, role: Literal["teacher", "student"], classes: in
     section = getattr(recipe, role)
     torch.manual_seed(recipe.seed + {"teacher": 1_000_003, "student": 2_000_003}[role])
     network = models.create(section.model, classes=classes, image_size=recipe.data.image_size, width=section.width)
-    if section.weights not in ("train", "none"):
-        source = "imagenet" if section.weights == "imagenet" else recipe.resolve(section.weights)
+    source = "imagenet" if section.weights == "imagenet" else recipe.weights_file(role)
+    if source is not None:
         models.load(network, source, replace_head=to_be_trained)
     return network
 

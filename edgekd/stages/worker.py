@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekd.core import EdgekdError, EnvironmentProblem, InputError, Outcome
+from edgekd.core.files import disk_problems
 from edgekd.recipe import Recipe
 from edgekd.stages.context import Context, Input
 
@@ -30,7 +31,8 @@ def call_stage(entry: str, context: Context) -> Outcome:
     except ModuleNotFoundError as error:
         raise EnvironmentProblem(f"{error.name} is not installed", where=entry, fix="pip install 'edgekd[train]'") from error
     try:
-        return stage(context)
+        with disk_problems(context.folder):
+            return stage(context)
     except MemoryError as error:
         raise EnvironmentProblem("out of memory", where=entry, fix="a smaller batch_size or image_size") from error
     except RuntimeError as error:  # torch reports memory, and only memory, by the text of a RuntimeError
@@ -54,7 +56,7 @@ def main() -> None:
     threading.Thread(target=_read_until_parent_dies, args=(requests,), daemon=True).start()
 
     def answer(kind: str, value: Any) -> None:
-        answers.write(json.dumps({kind: value}, ensure_ascii=False) + "\n")
+        answers.write(json.dumps({kind: value}) + "\n")
 
     while True:
         request = json.loads(requests.get())

@@ -59,5 +59,6 @@ def walk(tmp_path, toy_chain):
         return path.read_text().split() if path.exists() else []
 
     run.calls = calls
+    run.recipe = RECIPE
     run.folder = tmp_path
     return run

@@ -1,12 +1,16 @@
 """The runner on a toy chain: what is reused, what runs again, what stops, and what a failure leaves behind."""
 
+import json
 import multiprocessing
 import os
+import shlex
 import shutil
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from edgekd.cli import main
 from edgekd.core import InputError, LockedError, RecipeError, Verdict
 from edgekd.core.lock import locked
 
@@ -173,3 +177,50 @@ def test_changed_code_of_a_room_changes_the_key(walk, monkeypatch):
     walk()
     monkeypatch.setattr("edgekd.pipeline.keys.source_digest", lambda stage: "other code")
     assert statuses(walk()) == ["done", "done"]
+
+
+def test_a_measurement_under_suspect_conditions_is_taken_again_and_one_that_is_not_is_kept(walk, monkeypatch):
+    walk()
+    monkeypatch.setattr("edgekd.pipeline.runner.to_be_renewed", lambda step, outcome, recipe: step.name == "distill")
+    assert statuses(walk()) == ["cached", "done"]
+    assert walk.calls() == ["teacher", "distill", "distill"]
+    assert not list((walk.folder / "store").glob("*damaged*"))
+
+
+def test_a_failed_step_says_how_long_it_took_and_a_skipped_one_took_none(walk, monkeypatch):
+    monkeypatch.setenv("TOY", "error")
+    assert walk().rows[1].seconds > 0
+    stopped = walk("gates.teacher.top1.min=0.95")
+    assert stopped.rows[1].seconds is None
+
+
+def test_a_worker_that_dies_while_it_speaks_is_a_dead_worker(walk, monkeypatch, toy_chain):
+    if not toy_chain:
+        pytest.skip("only a worker can die")
+    monkeypatch.setenv("TOY", "half a line")
+    dead = walk()
+    assert (dead.error.exit_code, "exit status 3" in dead.error.what) == (1, True)
+
+
+def test_words_of_any_alphabet_cross_to_the_worker_and_back_whatever_the_locale(walk, monkeypatch):
+    monkeypatch.setenv("TOY", "odd words")
+    monkeypatch.setenv("PYTHONUTF8", "0")
+    monkeypatch.setenv("LC_ALL", "C")
+    assert walk("gates.teacher.top1.waive=Größe 数").rows[1].outcome.notes == {"words": "Größe 数"}
+
+
+def test_a_disk_that_fills_up_inside_a_stage_is_told_as_such(walk, monkeypatch):
+    monkeypatch.setenv("TOY", "full")
+    full = walk()
+    assert (full.error.exit_code, full.error.what) == (5, "no space left on the disk")
+
+
+@pytest.mark.parametrize(("words", "resume"), [((), " --until teacher"), (("--set", "gates.teacher.top1.min=0.5"), "")])
+def test_the_command_to_go_on_asks_to_stop_again_only_if_it_did_not_get_there(walk, monkeypatch, words, resume):
+    monkeypatch.chdir(walk.folder)
+    monkeypatch.setattr("signal.signal", lambda number, handler: None)
+    (walk.folder / "toy.yaml").write_text(walk.recipe.replace("min: 0.8", "min: 0.95"))
+    ended = CliRunner().invoke(main, ["pipeline", "toy.yaml", "--until", "teacher", "--json", *words])
+    document = json.loads(ended.stdout)
+    assert document["exit_code"] == (0 if words else 3)
+    assert document["resume"] == shlex.join(["edgekd", "pipeline", "toy.yaml", *words]) + resume

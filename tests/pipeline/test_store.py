@@ -2,11 +2,12 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
 from edgekd.core import Artifact, Outcome
-from edgekd.pipeline import Store
+from edgekd.pipeline import Store, store_of
 
 KEY = "0123456789abcdef"
 
@@ -83,6 +84,23 @@ def test_a_damaged_copy_in_the_run_is_replaced_without_touching_the_store(tmp_pa
     store.place(made, run)
     assert (run / "a/model.bin").read_bytes() == b"weights"
     assert store.find(KEY) is not None
+
+
+def test_a_step_made_anew_replaces_the_earlier_result_and_leaves_nothing_of_it(tmp_path):
+    store = Store(tmp_path)
+    stored(store)
+    stored(store, content=b"renewed")
+    assert (store.find(KEY).folder / "a/model.bin").read_bytes() == b"renewed"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [KEY, f"{KEY}.lock"]
+
+
+@pytest.mark.parametrize(("run_dir", "store"), [("runs/a", "runs/.store"), ("{cwd}/runs/a", "runs/.store"),
+                                                ("./runs/../runs/a", "runs/.store"), ("elsewhere/a", "elsewhere/a/.store"),
+                                                ("runs/a/b", "runs/a/b/.store")])  # fmt: skip
+def test_runs_in_the_default_place_share_a_store_however_they_are_named(tmp_path, monkeypatch, run_dir, store):
+    monkeypatch.chdir(tmp_path)
+    found = store_of(Path(run_dir.format(cwd=tmp_path)), Path("runs"))
+    assert found.resolve() == tmp_path / store
 
 
 def test_the_object_says_what_it_was_made_from(tmp_path):

@@ -1,8 +1,9 @@
 """A chain without torch for tests of the runner: counts images, fails on demand, dies on demand."""
 
+import errno
 import os
 import signal
-import time
+import sys
 
 from edgekd.core import InputError, Measurement, Outcome, share
 
@@ -29,7 +30,11 @@ def second(context):
         raise ZeroDivisionError("toy bug")
     if os.environ.get("TOY") == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
-    if os.environ.get("TOY") == "slow":
-        time.sleep(600)
+    if os.environ.get("TOY") == "full":
+        raise OSError(errno.ENOSPC, "No space left on device", str(context.folder / "second.txt"))
+    if os.environ.get("TOY") == "half a line":
+        os.write(int(sys.argv[1]), b'{"outcome": {"artifacts"')
+        os._exit(3)
+    notes = {"words": context.recipe.gates_of("teacher")[0].waive} if os.environ.get("TOY") == "odd words" else {}
     artifacts = (context.keep("student", context.folder / "second.txt"),)
-    return Outcome(artifacts, (share("top1", [True] * 8 + [False] * 2), Measurement("top1_drop", 0.1, "fraction", 10)))
+    return Outcome(artifacts, (share("top1", [True] * 8 + [False] * 2), Measurement("top1_drop", 0.1, "fraction", 10)), notes)

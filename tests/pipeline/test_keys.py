@@ -1,0 +1,242 @@
+"""Keys: what can change a step's result changes its key, and what only judges or names does not."""
+
+import ast
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+import edgekd
+from edgekd.core import Artifact, Measurement, Outcome
+from edgekd.pipeline import STAGES, Step, keys, steps
+from edgekd.pipeline.keys import key_of, key_parts, source_digest
+from edgekd.recipe import loads
+
+RECIPE = """\
+edgekd: 1
+name: keys
+data: {source: imagefolder, path: images, image_size: 8}
+teacher: {model: resnet18, epochs: 1, weights: ./teacher.safetensors}
+student: {model: mobilenet_v2, weights: ./student.safetensors}
+distill: {method: label, epochs: 1}
+targets:
+  cpu: {device: local-cpu, runtime: onnxruntime}
+gates:
+  quantize: {top1_drop: {max: 0.02}}
+  benchmark: {cpu: {latency_ms: {p90: {max: 5}}, top1: {min: 0.5}}}
+"""
+IDENTITY = {"machine": "m", "isa": ["avx2"], "versions": {"onnxruntime": "1.20"}}
+ALL = tuple(step.name for step in steps(("cpu",)))
+TORCH = ("teacher", "distill", "quantize", "export")
+DATA = (*TORCH, "cpu/benchmark", "bundle")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("teacher", "student"):
+        (tmp_path / f"{name}.safetensors").write_bytes(name.encode())
+    return tmp_path
+
+
+@pytest.fixture
+def keys_of(folder):
+    """The keys of all steps of the recipe with ``overrides``; the inputs' files are the same unless given."""
+
+    def of(*overrides, data="images", identity=IDENTITY, inputs=None, text=RECIPE, at=folder):
+        recipe = loads(text, "keys.yaml", at, overrides)
+        given = inputs or {"need": Outcome((Artifact("model", "model.onnx", "0" * 64, 1),))}
+        found = {}
+        for step in steps(tuple(recipe.targets)):
+            device = identity if step.target else None
+            found[step.name] = key_of(key_parts(step, recipe, given, data=data, device=device))
+        return found
+
+    return of
+
+
+def changed(before, after):
+    return {name for name in before if before[name] != after[name]}
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "gates.quantize.top1_drop.max=0.5",
+        "gates.benchmark.cpu.latency_ms.p90.max=9",
+        "gates.benchmark.cpu.latency_ms.p90.waive=agreed",
+        "gates.benchmark.cpu.latency_ms.p50={max: 3}",
+        "gates.benchmark.cpu.top1={min: 0.9, confidence: 0.99}",
+        "gates.teacher={top1: {min: 0.9}}",
+        "gates={}",
+        "targets.cpu.required=when-connected",
+        "data.path=./elsewhere",
+    ],
+)
+def test_what_only_judges_or_says_where_files_lie_changes_no_key(keys_of, override):
+    assert changed(keys_of(), keys_of(override)) == set()
+
+
+@pytest.mark.parametrize(
+    ("override", "steps_changed"),
+    [
+        ("seed=1", {"teacher", "distill", "quantize"}),
+        ("compute.threads=2", set(TORCH)),
+        ("compute.precision=fp32", set(TORCH)),
+        ("data.image_size=16", set(DATA)),
+        ("data.split_seed=1", set(DATA)),
+        ("data.hflip=true", set(DATA)),
+        ("teacher.epochs=2", {"teacher"}),
+        ("teacher.learning_rate=0.5", {"teacher"}),
+        ("student.width=0.5", {"distill"}),
+        ("distill.epochs=2", {"distill"}),
+        ("quantize.calibration_images=7", {"quantize"}),
+        ("quantize.mode=auto", {"quantize"}),
+        ("targets.cpu.threads=2", {"cpu/build", "cpu/benchmark", "bundle"}),
+        ("targets.cpu.precision=fp32", {"cpu/build", "cpu/benchmark", "bundle"}),
+        ("name=other", {"bundle"}),
+        ("gates.benchmark.cpu.latency_ms.p99={max: 9}", {"cpu/benchmark"}),  # needs more queries
+        ("gates.benchmark.cpu.speedup={min: 1, confidence: 0.999}", {"cpu/benchmark"}),  # needs more rounds
+    ],
+)
+def test_what_a_step_reads_changes_its_key_and_no_other(keys_of, override, steps_changed):
+    assert changed(keys_of(), keys_of(override)) == steps_changed
+
+
+def test_a_bound_that_auto_decides_by_is_part_of_quantize(keys_of):
+    auto = keys_of("quantize.mode=auto")
+    assert changed(auto, keys_of("quantize.mode=auto", "gates.quantize.top1_drop.max=0.5")) == {"quantize"}
+
+
+def test_a_target_that_cannot_be_measured_is_named_in_the_bundle_and_nowhere_else(keys_of):
+    jetson = "targets.jetson={device: jetson-orin-nano-8gb, runtime: tensorrt, precision: fp16}"
+    assert changed(keys_of(), keys_of(jetson)) == {"bundle"}
+
+
+def test_the_bytes_of_a_weights_file_count_and_its_name_does_not(keys_of, folder):
+    before = keys_of()
+    (folder / "other.safetensors").write_bytes(b"teacher")
+    assert changed(before, keys_of("teacher.weights=./other.safetensors")) == set()
+    (folder / "teacher.safetensors").write_bytes(b"another")
+    assert changed(before, keys_of()) == {"teacher"}
+    (folder / "student.safetensors").write_bytes(b"another")
+    assert changed(before, keys_of()) == {"teacher", "distill"}
+
+
+@pytest.mark.parametrize("role", ["teacher", "student"])
+def test_imagenet_weights_normalize_the_images_of_every_step_anew(keys_of, role):
+    assert set(DATA) <= changed(keys_of(), keys_of(f"{role}.weights=imagenet"))  # a student not trained here stays the same file
+
+
+def test_the_images_and_the_device_change_the_steps_that_use_them(keys_of):
+    assert changed(keys_of(), keys_of(data="others")) == set(DATA)
+    for name, value in {"machine": "n", "isa": [], "versions": {"onnxruntime": "1.21"}}.items():
+        assert changed(keys_of(), keys_of(identity={**IDENTITY, name: value})) == {"cpu/build", "cpu/benchmark"}
+
+
+def test_other_bytes_of_a_needed_file_change_every_key_and_other_measurements_only_the_bundle(keys_of):
+    artifact = Artifact("model", "model.onnx", "0" * 64, 1)
+    measured = Outcome((artifact,), (Measurement("top1", 0.5, "fraction", 9),))
+    assert changed(keys_of(), keys_of(inputs={"need": measured})) == {"bundle"}
+    assert changed(keys_of(), keys_of(inputs={"need": Outcome((replace(artifact, sha256="1" * 64),))})) == set(ALL)
+
+
+def test_a_library_another_version_of_the_stage_and_other_code_change_every_key(keys_of, monkeypatch):
+    before = keys_of()
+    for name, value in (("library_versions", lambda: {"torch": "0"}), ("source_digest", lambda stage: "other")):
+        with monkeypatch.context() as patched:
+            patched.setattr(keys, name, value)
+            assert changed(before, keys_of()) == set(ALL)
+    recipe, step = loads(RECIPE, "keys.yaml", Path()), Step(STAGES["build"], "cpu")
+    newer = Step(replace(step.stage, version=step.stage.version + 1), "cpu")
+    old, new = (key_parts(one, recipe, {}, data=None, device={}) for one in (step, newer))
+    assert key_of(old) != key_of(new)
+
+
+def test_a_moved_recipe_has_the_same_keys(keys_of, tmp_path):
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for name in ("teacher", "student"):
+        (moved / f"{name}.safetensors").write_bytes(name.encode())
+    assert changed(keys_of(), keys_of(at=moved)) == set()
+
+
+def test_the_same_recipe_written_otherwise_has_the_same_keys(keys_of):
+    longer = RECIPE.replace("{model: mobilenet_v2, ", "{width: 1.0, model: mobilenet_v2, ").replace(
+        "edgekd: 1", "edgekd: 1  # x\nseed: 0"
+    )
+    assert changed(keys_of(), keys_of(text=longer)) == set()
+
+
+# --- the source
+
+
+PACKAGE = Path(edgekd.__file__).parent
+
+
+def rooms_reached(entry):
+    """Rooms that a stage's module imports, directly or through others."""
+    seen, todo = set(), [entry.partition(":")[0]]
+    while todo:
+        name = todo.pop()
+        path = PACKAGE.parent / Path(*name.split("."))
+        file = path / "__init__.py" if (path / "__init__.py").exists() else path.with_suffix(".py")
+        if not name.startswith("edgekd.") or not file.exists() or file in seen:
+            continue
+        seen.add(file)
+        package = ".".join(file.parent.relative_to(PACKAGE.parent).parts)
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Import):
+                todo += [one.name for one in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                base = ".".join(filter(None, (package if node.level else "", node.module)))
+                todo += [base, *(f"{base}.{one.name}" for one in node.names)]
+    return {file.relative_to(PACKAGE).parts[0] for file in seen if file.parent != PACKAGE}
+
+
+@pytest.mark.parametrize("stage", STAGES.values(), ids=lambda stage: stage.name)
+def test_the_source_of_every_room_a_stage_reaches_is_in_its_key(stage):
+    training_only = (
+        {"distill"} if stage.name in ("quantize", "export") else set()
+    )  # they judge with stages/training, train nothing
+    assert rooms_reached(stage.entry) - {"core", "recipe", "stages"} - training_only == set(stage.rooms)
+
+
+@pytest.fixture
+def copied(tmp_path, monkeypatch):
+    """A stand-in for the package: a few files; returns a function that changes one and tells whose source changed."""
+    for name in ("__init__.py", "core/a.py", "stages/images.py", "stages/build.py", "stages/teacher.py", "targets/profiles.json",
+                 "targets/__pycache__/a.pyc", "bundle/card.md.jinja", "models/a.py", "report/a.py"):  # fmt: skip
+        path = tmp_path / "edgekd" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("before")
+    monkeypatch.setattr(keys.edgekd, "__file__", str(tmp_path / "edgekd/__init__.py"))
+
+    def digests():
+        source_digest.cache_clear()
+        return {stage.name: source_digest(stage) for stage in STAGES.values()}
+
+    def change(name):
+        before = digests()
+        (tmp_path / "edgekd" / name).write_text("after")
+        return changed(before, digests())
+
+    yield change
+    source_digest.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("file", "stages"),
+    [
+        ("core/a.py", set(STAGES)),
+        ("stages/images.py", set(STAGES)),  # what stages share
+        ("stages/build.py", {"build"}),
+        ("stages/teacher.py", {"teacher"}),
+        ("models/a.py", set(TORCH)),
+        ("targets/profiles.json", {"build", "benchmark", "bundle"}),
+        ("bundle/card.md.jinja", {"bundle"}),
+        ("targets/__pycache__/a.pyc", set()),
+        ("report/a.py", set()),
+    ],
+)
+def test_a_changed_file_changes_the_stages_that_use_it(copied, file, stages):
+    assert copied(file) == stages

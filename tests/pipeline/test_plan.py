@@ -1,0 +1,84 @@
+"""The plan of ``check``: which steps are cached, which are to do, and nothing is touched."""
+
+from edgekd.core import Measurement, Outcome
+from edgekd.pipeline import Store, make_plan
+from edgekd.pipeline.chain import STAGES, Step, needed_steps, steps
+from edgekd.pipeline.keys import Keys, key_of
+from edgekd.recipe import loads
+
+RECIPE = """\
+edgekd: 1
+name: plan
+data: {source: digits, image_size: 8}
+teacher: {model: resnet18, epochs: 3, batch_size: 100}
+student: {model: mobilenet_v2}
+distill: {method: label, epochs: 1}
+quantize: {calibration_images: 64}
+targets:
+  cpu: {device: local-cpu, runtime: onnxruntime}
+  jetson: {device: jetson-orin-nano-8gb, runtime: tensorrt, precision: fp16, required: when-connected}
+gates: {benchmark: {cpu: {latency_ms: {p90: {max: 5}}}}}
+"""
+IDENTITY = {"arch": "x86_64", "isa": ["avx2"]}
+CALM = Measurement("latency_ms.p90", 1.0, "ms", 600, 0.9, 1.1)
+
+
+def planned(tmp_path, monkeypatch, outcome=None, *overrides):
+    """The plan, after the steps up to benchmark were stored as ``overrides`` of the recipe make them; statuses by step."""
+    monkeypatch.setattr(Keys, "_identity", lambda keys, target: IDENTITY)
+    recipe, store = loads(RECIPE, "plan.yaml", tmp_path), Store(tmp_path / "store")
+    if outcome is not None:
+        made_for = loads(RECIPE, "plan.yaml", tmp_path, overrides)
+        keys, outcomes = Keys(made_for, None), {}
+        for step in steps(("cpu",), "benchmark"):
+            outcomes[step] = outcome if step.stage.name == "benchmark" else Outcome()
+            parts = keys.parts(step, {need.name: outcomes[need] for need in needed_steps(step, ("cpu",))})
+            with store.new_folder(key_of(parts)) as folder:
+                store.commit(key_of(parts), folder, outcomes[step], 1.0, parts)
+    before = sorted(path.as_posix() for path in tmp_path.rglob("*"))
+    plan = make_plan(recipe, store.folder)
+    assert sorted(path.as_posix() for path in tmp_path.rglob("*")) == before
+    return plan, {step.name: step.status for step in plan.steps}
+
+
+def test_with_an_empty_store_all_is_to_do_but_what_cannot_be_measured(tmp_path, monkeypatch):
+    plan, statuses = planned(tmp_path, monkeypatch)
+    assert {name for name, status in statuses.items() if status == "not measured"} == {"jetson/build", "jetson/benchmark"}
+    assert {status for name, status in statuses.items() if not name.startswith("jetson/")} == {"to do"}
+    costs = {step.name: step.cost for step in plan.steps}
+    assert costs["teacher"].startswith("3 epochs of ")
+    assert costs["quantize"] == "64 calibration images"
+    assert all(step.why for step in plan.steps if step.status == "not measured")
+
+
+def test_what_the_store_holds_is_cached(tmp_path, monkeypatch):
+    _, statuses = planned(tmp_path, monkeypatch, Outcome(measurements=(CALM,)))
+    assert {name for name, status in statuses.items() if status == "cached"} == {
+        "teacher", "distill", "quantize", "export", "cpu/build", "cpu/benchmark",
+    }  # fmt: skip
+    assert statuses["bundle"] == "to do"
+
+
+def test_what_comes_after_a_step_to_do_is_to_do(tmp_path, monkeypatch):
+    _, statuses = planned(tmp_path, monkeypatch, Outcome(measurements=(CALM,)), "distill.epochs=9")
+    assert (statuses["teacher"], statuses["distill"], statuses["cpu/benchmark"]) == ("cached", "to do", "to do")
+
+
+def test_a_gated_latency_under_suspect_conditions_is_measured_again(tmp_path, monkeypatch):
+    suspect = Measurement("latency_ms.p90", 1.0, "ms", 600, suspect=("other work ran",))
+    assert planned(tmp_path / "a", monkeypatch, Outcome(measurements=(suspect,)))[1]["cpu/benchmark"] == "to do"
+    ungated = Measurement("latency_ms.p50", 1.0, "ms", 600, suspect=("other work ran",))
+    assert planned(tmp_path / "b", monkeypatch, Outcome(measurements=(CALM, ungated)))[1]["cpu/benchmark"] == "cached"
+
+
+def test_gates_that_the_images_cannot_settle_are_named(tmp_path):
+    gate = "gates.distill={top1: {min: 0.999, confidence: 0.95}}"
+    recipe = loads(RECIPE, "plan.yaml", tmp_path, [gate])
+    (reason,) = make_plan(recipe, tmp_path / "store").unsettled
+    assert reason.startswith("distill: ")
+
+
+def test_every_step_of_the_chain_is_planned_in_order(tmp_path):
+    plan = make_plan(loads(RECIPE, "plan.yaml", tmp_path), tmp_path / "store")
+    assert [step.name for step in plan.steps] == [step.name for step in steps(("cpu", "jetson"))]
+    assert Step(STAGES["build"], "cpu").name == "cpu/build"
