@@ -54,8 +54,8 @@ class ProgressLog:
             self._bar.update(self._task, completed=done, total=total, note=note)
         elif total and time.monotonic() - self._last_line >= PLAIN_EVERY_S:
             self._last_line = time.monotonic()
-            left = (self._last_line - self._started) * (total - done) / done if done else 0.0
-            self._line(f"{event['step']}: {done}/{total}, about {in_words(left)} left{', ' + note if note else ''}")
+            eta = [f"about {in_words((self._last_line - self._started) * (total - done) / done)} left"] if done else []
+            self._line(f"{event['step']}: " + ", ".join([f"{done}/{total}", *eta, *([note] if note else [])]))
 
     def _end(self, event: Mapping[str, Any]) -> None:
         if self._bar is not None and self._task is not None:
@@ -65,7 +65,7 @@ class ProgressLog:
         if row.status == "cached":
             text = f"reused, made {in_words(row.age_s)} ago"
         elif row.status == "done":
-            text = f"done in {in_words(row.seconds)}"
+            text = f"done in {in_words(row.seconds or 0.0)}"
         else:
             text = f"{row.status}: {row.why}"
         key = f"  key {row.key}" if self.verbosity > 0 and row.key else ""

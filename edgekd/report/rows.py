@@ -9,7 +9,6 @@ from edgekd.report.document import Document, GatePart, MeasurementPart, StagePar
 from edgekd.report.phrases import MISSING, age, decimals, interval, limit_text, megabytes, number
 
 SHOWN = {
-    "preflight": ("latency_ms.p90", "size_mb"),
     "teacher": ("top1",),
     "distill": ("top1", "top1_drop"),
     "quantize": ("top1", "top1_drop"),
@@ -23,7 +22,7 @@ _ADVICE = {
     "top1_drop": "more epochs or a wider student; after quantize: more quantize.calibration_images",
     "latency_ms": "a smaller student.width or data.image_size, or more threads for the target",
     "speedup": "compare latency_ms with latency_ms_fp32 in the report: small models leave little to gain",
-    "parity": "the first layer that differs is in the export step's notes; report it if the recipe is a shipped one",
+    "parity": "compare the flavours in the export step's notes; report it if the recipe is a shipped one",
     "size_mb": "a smaller student.width",
     "golden_agreement": "make the bundle again on this machine, and look for a changed runtime version",
 }
