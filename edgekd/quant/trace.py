@@ -57,8 +57,12 @@ def prepare(model: nn.Module, image_size: tuple[int, int], channels: int = 3) ->
             seen=str(error).splitlines()[0] if str(error) else type(error).__name__,
             fix="let forward() not branch on the values or shapes of tensors",
         ) from error
-    with torch.no_grad():
-        logits = _Shapes(graph).run(example)
+    try:
+        with torch.no_grad():
+            logits = _Shapes(graph).run(example)
+    except RuntimeError as error:
+        what = f"the network cannot run on images of {image_size[0]}x{image_size[1]}"
+        raise InputError(what, where=type(model).__name__, seen=str(error).splitlines()[0]) from error
     if not isinstance(logits, Tensor) or logits.dim() != 2 or len(logits) != PROBE_BATCH:
         seen = f"{tuple(logits.shape)}" if isinstance(logits, Tensor) else type(logits).__name__
         raise InputError("the network does not return logits [N, classes]", where=type(model).__name__, seen=seen)

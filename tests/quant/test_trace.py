@@ -112,6 +112,11 @@ def test_a_net_that_gives_no_logits_is_refused():
         prepare(hard_nets.conv(3, 4).eval(), (16, 16))
 
 
+def test_images_too_small_for_the_net_are_refused():
+    with pytest.raises(InputError, match="cannot run on images of 4x4"):
+        prepare(nn.Sequential(nn.Conv2d(3, 4, 7), nn.Flatten(), nn.Linear(16, 2)).eval(), (4, 4))
+
+
 def test_logits_that_are_not_finite_are_refused():
     net = hard_nets.make(hard_nets.Residual)
     net.head.weight.data[0, 0] = float("nan")

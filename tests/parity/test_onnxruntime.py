@@ -1,0 +1,90 @@
+"""Torch against onnxruntime, per flavour, on networks that have learned something (on random weights logits are chaotic)."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from edgekd import data, export, models, quant
+
+SIZE = 32
+STEPS = {"mobilenet_v2": 70, "resnet18": 30}  # of training, batch 32
+
+
+def _digits():
+    """Images float32 [N,3,32,32] and labels, from the digits that come with the package."""
+    archive = np.load(data.__path__[0] + "/digits.npz")
+    images = torch.from_numpy(archive["images"].astype(np.float32))[:, None]
+    images = F.interpolate(images / images.max(), size=(SIZE, SIZE), mode="bilinear")
+    return ((images - 0.3) / 0.35).repeat(1, 3, 1, 1), torch.from_numpy(archive["labels"].astype(np.int64))
+
+
+@pytest.fixture(scope="module", params=STEPS)
+def walked(request, tmp_path_factory):
+    """A briefly trained net, quantized and exported: (quantized, marked, paths, test images)."""
+    torch.manual_seed(0)
+    images, labels = _digits()
+    net = models.create(request.param, classes=10, image_size=SIZE, width=0.25).train()
+    optimiser = torch.optim.SGD(net.parameters(), 0.05, momentum=0.9, weight_decay=5e-4, nesterov=True)
+    schedule = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.05, STEPS[request.param])
+    for step in range(STEPS[request.param]):
+        part = torch.arange(step * 32, (step + 1) * 32) % 1400
+        optimiser.zero_grad()
+        F.cross_entropy(net(images[part]), labels[part]).backward()
+        optimiser.step()
+        schedule.step()
+    quantized = quant.quantize(net, images[:256].split(64))
+    marked = export.float_export(quantized.for_export(), quantized.image_size)
+    paths = export.write(marked, quantized.sites, tmp_path_factory.mktemp(request.param))
+    return quantized, marked, paths, images[1400:1650]
+
+
+def _logits(module, images):
+    with torch.no_grad():
+        return module(images).numpy()
+
+
+def test_float_network_and_fp32_file_agree_to_rounding(walked):
+    quantized, _, paths, images = walked
+    reference = _logits(quantized.floating(), images)
+    for optimised in (False, True):
+        parity = export.compare(reference, export.run_onnx(paths["fp32"], images.numpy(), optimised=optimised))
+        assert parity["top1_agreement"] == 1.0 and parity["sqnr_db"] > 90
+
+
+@pytest.mark.parametrize("flavour", ["ort", "ort-w7"])
+def test_simulation_and_un_optimised_file_agree(walked, flavour):
+    quantized, _, paths, images = walked
+    simulated = _logits(quantized.simulate(flavour), images)
+    parity = export.compare(simulated, export.run_onnx(paths[flavour], images.numpy(), optimised=False))
+    assert parity["sqnr_db"] >= 30 and parity["top1_agreement"] >= 0.98
+
+
+@pytest.mark.parametrize("flavour", ["ort", "ort-w7"])
+def test_optimising_changes_little(walked, flavour):
+    _, _, paths, images = walked
+    reference = export.run_onnx(paths[flavour], images.numpy(), optimised=False)
+    parity = export.compare(reference, export.run_onnx(paths[flavour], images.numpy(), optimised=True))
+    assert parity["sqnr_db"] >= 25 and parity["top1_agreement"] >= 0.97
+
+
+def test_int8_stays_near_float(walked):
+    quantized, _, paths, images = walked
+    reference = _logits(quantized.floating(), images)
+    parity = export.compare(reference, export.run_onnx(paths["ort"], images.numpy(), optimised=True))
+    assert parity["sqnr_db"] >= 20
+
+
+def test_every_weighted_layer_is_int8(walked):
+    quantized, marked, _, _ = walked
+    assert quantized.float_layers == []
+    for flavour in ("ort", "ort-w7"):
+        assert {one["precision"] for one in export.layers(marked, quantized.sites)[flavour]} == {"int8"}
+
+
+def test_a_batch_of_one_gives_what_a_batch_of_many_gives(walked):
+    _, _, paths, images = walked
+    some = images[:5].numpy()
+    together = export.run_onnx(paths["ort"], some, optimised=True)
+    alone = np.concatenate([export.run_onnx(paths["ort"], one[None], optimised=True) for one in some])
+    assert np.array_equal(together, alone)
