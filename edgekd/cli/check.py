@@ -30,14 +30,10 @@ def check(recipe: Path, run_dir: Path | None, overrides: tuple[str, ...], as_jso
     Shows images, targets, steps (cached or to do), gates, and the gates that the images at hand cannot settle. Nothing is
     run or written. A recipe that is not valid ends with exit code 2 and every problem with its line and column.
     """
-    from edgekd.recipe import load, missing_files
+    from edgekd.pipeline import make_plan, store_of
+    from edgekd.recipe import load
 
     loaded = load(recipe, overrides)
-    if missing := missing_files(loaded):
-        missing[0].others = missing[1:]
-        raise missing[0]
-    from edgekd.pipeline import make_plan, store_of  # numpy and the data room: after the cheap questions
-
     plan = make_plan(loaded, store_of(run_dir or DEFAULT_RUNS / loaded.name, DEFAULT_RUNS))
     if as_json:
         print_json(_document(loaded, plan))

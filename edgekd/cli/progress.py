@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from edgekd.core.duration import in_words
+from edgekd.core.printable import printable
 
 PLAIN_EVERY_S = 10.0
 
@@ -72,4 +73,4 @@ class ProgressLog:
         self._line(f"{event['step']}: {text}{key}")
 
     def _line(self, text: str) -> None:
-        (self._bar.console if self._bar is not None else self._console).print(text, markup=False, soft_wrap=True)
+        (self._bar.console if self._bar is not None else self._console).print(printable(text), markup=False, soft_wrap=True)

@@ -143,7 +143,7 @@ def data_text(document: Document) -> str | None:
     if document.data is None:
         return None
     counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in document.data.counts.items())
-    times = {None: "", 0: " (test never opened)", 1: " (test opened once)"}
+    times = {None: "", 0: " (test not opened in this run folder)", 1: " (test opened once)"}
     opened = times.get(document.test_opened, f" (test opened {document.test_opened} times)")
     return f"{document.data.source}, {len(document.data.classes)} classes: {counts or MISSING}{opened}"
 

@@ -60,10 +60,10 @@ def test_a_reused_step_says_how_old_it_is_and_verbose_its_key(clock, capsys, ver
     assert capsys.readouterr().err.splitlines() == [said]
 
 
-def test_a_failed_step_says_why_and_no_name_can_style_or_break_the_line(clock, capsys):
+def test_a_failed_step_says_why_and_no_name_can_style_or_steer_the_terminal(clock, capsys):
     with ProgressLog() as log:
-        told(log, clock, row=Row(STEP, "failed", why="[red]a/b.png[/red] is broken"))
-    assert capsys.readouterr().err.splitlines() == ["teacher: failed: [red]a/b.png[/red] is broken"]
+        told(log, clock, row=Row(STEP, "failed", why="[red]a/\x1b[2Jb.png[/red] is broken"))
+    assert capsys.readouterr().err.splitlines() == ["teacher: failed: [red]a/\\x1b[2Jb.png[/red] is broken"]
 
 
 def test_on_a_terminal_a_bar_moves_and_is_gone_at_the_end(clock, capsys, monkeypatch):

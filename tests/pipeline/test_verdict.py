@@ -76,6 +76,12 @@ def test_one_gate_decides_the_run(step, measured, waive, verdict, code):
     assert run_verdict(walked, recipe()) == (Verdict(verdict), code)
 
 
+def test_a_run_whose_only_gate_is_waived_passes_and_its_target_says_waived():
+    walked = walk(row(BENCHMARK, BAD, waive="agreed"), gated=False)
+    assert run_verdict(walked, recipe()) == (Verdict.PASS, 0)
+    assert target_verdicts(walked, recipe())[0].verdict is Verdict.WAIVED
+
+
 def test_a_miss_outweighs_all_else():
     walked = walk(row(DISTILL, ODD), row(BENCHMARK, BAD))
     assert run_verdict(walked, recipe()) == (Verdict.FAIL, 3)
