@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import shlex
 import time
 from collections.abc import Mapping
@@ -34,7 +36,12 @@ def run_document(walk: Walk, recipe: Recipe, run_dir: Path, *, resume: list[str]
         **({"bundle": str(run_dir / "bundle")} if bundle else {}),
         "report": str(run_dir / "report.html"),
         "until": walk.until,
-        "environment": {"edgekd": __version__, **library_versions()},
+        "environment": {
+            "system": platform.platform(),
+            "cpus": len(os.sched_getaffinity(0)),
+            "edgekd": __version__,
+            **library_versions(),
+        },
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(started)),
         "seconds": round(time.time() - started, 3),
         "test_opened": walk.test_opened,

@@ -115,7 +115,7 @@ class Document(_Part):
     bundle: str | None = Field(None, description="the bundle folder")
     report: str | None = Field(None, description="the HTML page")
     until: str | None = Field(None, description="the stage the user asked to stop after")
-    environment: dict[str, Any] = Field({}, description="versions and hardware of the machine that ran it")
+    environment: dict[str, Any] = Field({}, description="system, CPUs it could use and versions of the machine that ran it")
     started: str | None = Field(None, description="ISO 8601")
     seconds: float | None = Field(None, description="wall time of this invocation")
     test_opened: int | None = Field(None, description="how often this run has opened the test split")

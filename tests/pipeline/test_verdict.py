@@ -170,4 +170,5 @@ def test_the_document_of_every_end_has_every_key_of_schema_1(error, until):
     assert ("error" in document, "bundle" in document) == (error is not None, until is None)
     assert (document["resume"], parsed.exit_code) == ("edgekd 'a b'", 2 if error else 0)
     assert [step["name"] for step in document["stages"]] == [step.stage.name for step in steps(("cpu", "jetson"))]
+    assert {"system", "cpus", "edgekd", "python", "onnxruntime"} <= document["environment"].keys()
     assert all(step["seconds"] is None for step in document["stages"] if step["status"] == "skipped")
