@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -113,6 +114,8 @@ class Runner:
             with disk_problems(self.run_dir):
                 self.store.place(stored, self.run_dir / step.name)
         except EdgekdError as problem:
+            if problem.__cause__ is not None and problem.code == EdgekdError.code:  # a bug in a stage that ran here
+                worker.write_down(problem, "".join(traceback.format_exception(problem)))
             self._finish(Row(step, "failed", seconds=time.monotonic() - started, why=str(problem)))
             raise
         judgements = tuple(

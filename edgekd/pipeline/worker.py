@@ -58,6 +58,12 @@ class Worker:
                 raise self._failure(answer["error"])
         raise self._death(process, request["entry"])
 
+    def write_down(self, bug: EdgekdError, trace: str) -> None:
+        """Put the traceback of a bug into the log, and the log's place into the error."""
+        with self.log.open("a", encoding="utf-8", errors="backslashreplace") as log:
+            log.write(f"\n{trace}\n")
+        bug.seen = f"log: {self.log}"
+
     def close(self) -> None:
         """End the worker and its children; killed if it does not go within a few seconds."""
         if self._process is None:
@@ -94,9 +100,7 @@ class Worker:
     def _failure(self, document: Mapping[str, Any]) -> EdgekdError:
         error = EdgekdError.from_json(document)
         if document.get("traceback"):
-            with self.log.open("a") as log:
-                log.write(f"\n{document['traceback']}\n")
-            error.seen = f"log: {self.log}"
+            self.write_down(error, document["traceback"])
         return error
 
     def _death(self, process: subprocess.Popen[str], where: str) -> EdgekdError:

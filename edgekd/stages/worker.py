@@ -24,7 +24,7 @@ from edgekd.stages.context import Context, Input
 
 
 def call_stage(entry: str, context: Context) -> Outcome:
-    """Import ``module:function`` of the chain table and run it. ImportError of a missing package becomes EnvironmentProblem."""
+    """Import ``module:function`` of the chain table and run it. Raises EdgekdErrors only; a stage's bug is one of code "bug"."""
     module, _, function = entry.partition(":")
     try:
         stage: Callable[[Context], Outcome] = getattr(importlib.import_module(module), function)
@@ -33,13 +33,20 @@ def call_stage(entry: str, context: Context) -> Outcome:
     try:
         with disk_problems(context.folder):
             return stage(context)
-    except MemoryError as error:
-        raise EnvironmentProblem("out of memory", where=entry, fix="a smaller batch_size or image_size") from error
-    except RuntimeError as error:  # torch reports memory, and only memory, by the text of a RuntimeError
-        if "out of memory" in str(error) or "not enough memory" in str(error):
-            fix = "a smaller batch_size or image_size"
-            raise EnvironmentProblem("out of memory", where=entry, seen=str(error).splitlines()[0], fix=fix) from error
+    except EdgekdError:
         raise
+    except Exception as error:
+        raise _told(error, entry) from error
+
+
+def _told(error: Exception, entry: str) -> EdgekdError:
+    text = str(error)
+    no_memory = "out of memory" in text or "not enough memory" in text  # torch says so by the text of a RuntimeError
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and no_memory):
+        fix = "a smaller batch_size or image_size"
+        return EnvironmentProblem("out of memory", where=entry, seen=text.partition("\n")[0] or None, fix=fix)
+    what = f"{type(error).__name__}: {error}".splitlines()[0]
+    return EdgekdError(what, where=entry, fix="please report it with the log named here")
 
 
 def context_from_json(request: Mapping[str, Any], say: Callable[[Mapping[str, Any]], None]) -> Context:
@@ -64,13 +71,8 @@ def main() -> None:
             outcome = call_stage(request["entry"], context_from_json(request, lambda event: answer("progress", dict(event))))
             answer("outcome", outcome.as_json())
         except EdgekdError as error:
-            answer("error", {**error.as_json(), "traceback": None})
-        except KeyboardInterrupt:
-            raise
-        except Exception as error:  # noqa: BLE001 - the one place where a stage's bug becomes a message to the parent
-            what = f"{type(error).__name__}: {error}".splitlines()[0]
-            bug = EdgekdError(what, where=request["entry"], fix="please report it with the log named below")
-            answer("error", {**bug.as_json(), "traceback": traceback.format_exc()})
+            is_bug = error.code == EdgekdError.code
+            answer("error", {**error.as_json(), "traceback": traceback.format_exc() if is_bug else None})
 
 
 def _read_until_parent_dies(requests: queue.Queue[str]) -> None:

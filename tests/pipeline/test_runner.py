@@ -64,9 +64,7 @@ def test_until_stops_after_the_named_stage(walk):
 
 
 @pytest.mark.parametrize(("how", "exit_code"), [("error", 2), ("bug", 1)])
-def test_an_error_is_in_the_walk_and_the_finished_step_is_kept(walk, monkeypatch, how, exit_code, toy_chain):
-    if how == "bug" and not toy_chain:
-        pytest.skip("a bug in the parent is the command line's to tell")
+def test_an_error_is_in_the_walk_and_the_finished_step_is_kept(walk, monkeypatch, how, exit_code):
     monkeypatch.setenv("TOY", how)
     failed = walk()
     assert (statuses(failed), failed.error.exit_code) == (["done", "failed"], exit_code)
@@ -85,12 +83,11 @@ def test_a_worker_killed_by_the_system_has_a_name(walk, monkeypatch, toy_chain):
     assert "memory" in killed.error.what
 
 
-def test_a_bug_in_the_worker_leaves_its_traceback_in_the_log(walk, monkeypatch, toy_chain):
-    if not toy_chain:
-        pytest.skip("the parent has no log")
+def test_a_bug_in_a_stage_leaves_its_traceback_in_the_log(walk, monkeypatch):
     monkeypatch.setenv("TOY", "bug")
     failed = walk()
     assert "ZeroDivisionError: toy bug" in failed.error.what
+    assert failed.error.seen == f"log: {walk.folder / 'run' / 'worker.log'}"
     assert 'raise ZeroDivisionError("toy bug")' in (walk.folder / "run" / "worker.log").read_text()
 
 
