@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
@@ -106,12 +107,16 @@ def _one(error: EdgekdError) -> str:
     snippet = error.snippet if isinstance(error, RecipeError) else None
     lines = [printable(str(error))]
     lines += snippet.split("\n") if snippet else []
-    said = f"{error}\n{snippet}"
-    if error.seen and error.seen.strip("'") not in said:
+    if error.seen and not _says(f"{error}\n{snippet}", error.seen.strip("'")):
         lines.append(f"  seen: {printable(error.seen)}")
     if error.fix:
         lines.append(f"  help: {printable(error.fix)}")
     return "\n".join(lines)
+
+
+def _says(text: str, seen: str) -> bool:
+    """Whether ``seen`` stands in the text as a word of its own, not as a part of another."""
+    return re.search(rf"(?<!\w){re.escape(seen)}(?!\w)", text) is not None
 
 
 def _bug(error: Exception) -> EdgekdError:

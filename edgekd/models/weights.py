@@ -61,7 +61,9 @@ def load(model: nn.Module, source: str | Path, *, replace_head: bool = False) ->
     problems += [
         f"{name} holds no plain real numbers"
         for name, tensor in state.items()
-        if tensor.layout is not torch.strided or tensor.is_complex() or tensor.is_quantized or tensor.is_meta
+        if tensor.layout is not torch.strided
+        or tensor.is_meta
+        or (name in own and tensor.is_floating_point() != own[name].is_floating_point())
     ]
     _refuse(problems, "the weights do not fit the model", source, "use the model (and width) that the weights were trained as")
     broken = [name for name, tensor in state.items() if tensor.is_floating_point() and not bool(tensor.isfinite().all())]

@@ -129,7 +129,9 @@ class Teacher(Training):
         if self.weights == "train" and self.epochs < 1:
             what = "teacher.weights: train needs epochs, at least 1"
             at = ("epochs",) if "epochs" in self.model_fields_set else ()
-            raise Problems([Problem(at, what, str(self.epochs), "epochs: 8, or weights: imagenet, or a weights file")])
+            raise Problems(
+                [Problem(at, what, str(self.epochs) if at else None, "epochs: 8, or weights: imagenet, or a weights file")]
+            )
         return self
 
 

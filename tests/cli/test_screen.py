@@ -88,6 +88,7 @@ def test_a_screen_says_what_where_seen_and_what_to_do():
 
 def test_what_the_sentence_already_shows_is_not_shown_twice():
     assert screen_of(InputError("epochs is 'five'", seen="'five'")) == "epochs is 'five'"
+    assert screen_of(InputError("a class folder has no images", seen="c")).endswith("seen: c")  # a letter of another word
 
 
 def test_no_text_can_steer_the_terminal():

@@ -255,10 +255,15 @@ def test_imagenet_weights_that_change_the_input_are_refused() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Validating sparse")  # of torch, which takes its time for them
-@pytest.mark.parametrize("kind", ["sparse", "complex", "meta"])
+@pytest.mark.parametrize("kind", ["sparse", "complex", "meta", "integers"])
 def test_tensors_that_are_no_plain_real_numbers_are_refused(stored: Callable[..., Path], kind: str) -> None:
     state = model().state_dict()
     name = next(iter(state))
-    made = {"sparse": state[name].to_sparse(), "complex": state[name].to(torch.complex64), "meta": state[name].to("meta")}
+    made = {
+        "sparse": state[name].to_sparse(),
+        "complex": state[name].to(torch.complex64),
+        "meta": state[name].to("meta"),
+        "integers": state[name].to(torch.int8),
+    }
     error = refusal(InputError, model(), stored({**state, name: made[kind]}))
     assert "do not fit" in error.what and name in str(error.seen)
