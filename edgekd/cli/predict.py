@@ -10,7 +10,7 @@ import click
 from edgekd.cli.screen import print_json
 from edgekd.core import EdgekdError, InputError
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")  # looked for in a folder
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")  # looked for in a folder
 _NAMED = 10  # unreadable images named in the error; the rest is counted
 
 
@@ -51,11 +51,16 @@ def _listed(given: tuple[Path, ...]) -> list[Path]:
     """The images themselves; a folder stands for the image files in it, by name, not in its subfolders."""
     images: list[Path] = []
     for path in given:
-        found = sorted(one for one in path.iterdir() if one.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
+        found = sorted(filter(_is_image, path.iterdir())) if path.is_dir() else [path]
         if not found:
             raise InputError("the folder holds no images", where=str(path), fix="images end in " + ", ".join(SUFFIXES))
         images += found
     return images
+
+
+def _is_image(path: Path) -> bool:
+    """By its ending; hidden files do not exist, as for training."""
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
 def _predictions(bundle: Any, images: list[Path], top: int) -> tuple[list[dict[str, Any]], list[str]]:

@@ -38,7 +38,8 @@ def test_predict_says_what_the_runtime_says(bundle, photos):
     assert document["flavour"] == load(bundle).flavour
 
 
-def test_a_folder_stands_for_its_images_in_order(bundle, photos):
+def test_a_folder_stands_for_its_visible_images_in_order(bundle, photos):
+    (photos / "._photo 1.jpg").write_bytes(b"what macOS leaves beside a picture")
     result = invoke("predict", bundle, photos)
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
