@@ -26,7 +26,7 @@ _PACKAGES = {
 
 
 def identity():
-    """What tells this device from others, JSON values: machine (hashed id), arch, cpu, cpus, isa, memory_mb, versions."""
+    """What tells this device from others, JSON values: machine (hashed id), arch, cpu, cpus, isa, memory_mb, governor, versions."""
     cpu = parse_cpuinfo(read("/proc/cpuinfo"))
     return {
         "machine": _machine(),
@@ -35,8 +35,14 @@ def identity():
         "cpus": len(os.sched_getaffinity(0)),
         "isa": [name for name in RELEVANT_ISA if name in cpu["flags"]],
         "memory_mb": parse_meminfo(read("/proc/meminfo")).get("MemTotal", 0) // 1024 or None,
+        "governor": _governor(),
         "versions": dict(installed_versions(), python=platform.python_version()),
     }
+
+
+def _governor():
+    """Who sets the CPU's clock; None where the kernel does not tell, as in most virtual machines."""
+    return read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip() or None
 
 
 def conditions():
@@ -49,7 +55,7 @@ def conditions():
     own = os.times()
     return {
         "clock_s": round(time.monotonic(), 3),
-        "governor": read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").strip() or None,
+        "governor": _governor(),
         "mhz": _highest("/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq", 1e-3),
         "temperature_c": _highest("/sys/class/thermal/thermal_zone*/temp", 1e-3),
         "throttle_count": _highest("/sys/devices/system/cpu/cpu[0-9]*/thermal_throttle/*_throttle_count", 1),

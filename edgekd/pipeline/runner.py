@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekd import data
-from edgekd.core import EdgekdError, EnvironmentProblem, Gate, Judgement, Measurement, Outcome, Verdict, judge
+from edgekd.core import EdgekdError, EnvironmentProblem, Gate, Interrupted, Judgement, Measurement, Outcome, Verdict, judge
 from edgekd.core.files import disk_problems
 from edgekd.core.lock import locked
 from edgekd.pipeline.chain import CHAIN, Step, needed_steps, steps
@@ -92,8 +92,16 @@ class Runner:
                         break
             except EdgekdError as problem:
                 error = problem
-        rows = tuple(self.rows.get(step) or self._not_reached(step, error) for step in self.steps)
+            rows = tuple(self.rows.get(step) or self._not_reached(step, error) for step in self.steps)
+            if not isinstance(error, Interrupted):
+                self._withdraw_bundle(rows)
         return Walk(rows, error, self.not_measured, self.until, self.state.test_opened, described)
+
+    def _withdraw_bundle(self, rows: tuple[Row, ...]) -> None:
+        """A bundle of an earlier walk does not stay where an app looks for it when this walk failed before making one."""
+        for row in rows:
+            if row.step.stage.name == "bundle" and row.step in self.wanted and row.status in ("failed", "skipped"):
+                shutil.rmtree(self.run_dir / row.step.name, ignore_errors=True)
 
     def _take(self, step: Step, worker: Worker) -> None:
         if step.target in self.not_measured:

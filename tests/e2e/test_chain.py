@@ -57,10 +57,12 @@ def test_a_second_run_reuses_every_step_and_never_imports_torch(walked):
 def test_a_changed_judging_bound_judges_again_without_running_anything(walked):
     folder, _ = walked
     words = ("pipeline", "small.yaml", "--json", "--set", "gates.benchmark.cpu.top1_drop.max=-0.9")
+    assert (folder / "runs/small/bundle/manifest.json").exists()
     failed = edgekd(*words, cwd=folder, before=NO_TORCH)
     assert (failed.returncode, document_of(failed)["verdict"]) == (3, "FAIL")
     assert statuses(document_of(failed))["cpu/benchmark"] == "cached"
     assert statuses(document_of(failed))["bundle"] == "skipped"
+    assert not (folder / "runs/small/bundle").exists()  # no app picks up what this verdict did not pass
     assert edgekd("pipeline", "small.yaml", "-q", cwd=folder, before=NO_TORCH).returncode == 0
 
 
