@@ -26,7 +26,7 @@ _PACKAGES = {
 
 
 def identity():
-    """What tells this device from others, JSON values: machine (hashed id), arch, cpu, cpus, isa, memory_mb, governor, versions."""
+    """What tells this device from others, in JSON values; machine is a hashed id."""
     cpu = parse_cpuinfo(read("/proc/cpuinfo"))
     return {
         "machine": _machine(),
