@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -41,11 +43,9 @@ def pipeline(
     from edgekd.report import render_html, render_terminal, screen_of
 
     started = time.time()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _raise_interrupted)
     loaded = load(recipe, overrides)
     folder = run_dir or DEFAULT_RUNS / loaded.name
-    with ProgressLog(-1 if quiet else int(verbose)) as log:
+    with interruptible(), ProgressLog(-1 if quiet else int(verbose)) as log:
         walk = Runner(loaded, folder, Store(store_of(folder, DEFAULT_RUNS)), log, until).walk()
     done_as_asked = walk.error is None and run_verdict(walk, loaded)[0] is None
     resume = _words(recipe, run_dir, overrides, None if done_as_asked else until)
@@ -59,8 +59,19 @@ def pipeline(
     sys.exit(document["exit_code"])
 
 
-def _raise_interrupted(number: int, frame: FrameType | None) -> None:
-    raise Interrupted(number)
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Within, SIGINT, SIGTERM and SIGHUP raise Interrupted, so that a report is written on every way out."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Interrupted(number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _words(recipe: Path, run_dir: Path | None, overrides: tuple[str, ...], until: str | None) -> list[str]:

@@ -1,9 +1,13 @@
 """Progress: a bar on a terminal, plain lines with the time left elsewhere, nothing when quiet."""
 
+import signal
+
 import pytest
 
 from edgekd.cli import progress
+from edgekd.cli.pipeline import interruptible
 from edgekd.cli.progress import PLAIN_EVERY_S, ProgressLog
+from edgekd.core import Interrupted
 from edgekd.pipeline import Row, steps
 
 STEP = next(steps(("cpu",)))
@@ -77,3 +81,11 @@ def test_on_a_terminal_a_bar_moves_and_is_gone_at_the_end(clock, capsys, monkeyp
         log({"event": "end", "step": "teacher", "status": "done", "row": Row(STEP, "done", seconds=1.0)})
         assert not log._bar.tasks
     assert "3/8" not in capsys.readouterr().err  # the bar, not the plain lines
+
+
+def test_the_handlers_of_signals_are_put_back_after_a_walk():
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    with pytest.raises(Interrupted) as caught, interruptible():
+        signal.raise_signal(signal.SIGTERM)
+    assert caught.value.exit_code == 143
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before

@@ -1,10 +1,11 @@
 """The runner on a toy chain: what is reused, what runs again, what stops, and what a failure leaves behind."""
 
 import json
-import multiprocessing
 import os
 import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,6 @@ from click.testing import CliRunner
 
 from edgekd.cli import main
 from edgekd.core import InputError, LockedError, RecipeError, Verdict
-from edgekd.core.lock import locked
 
 
 def statuses(walk):
@@ -105,24 +105,22 @@ def test_a_moved_run_is_whole(walk):
     assert (walk.folder / "moved" / "distill" / "second.txt").read_text() == "seed 0, then distilled"
 
 
-def _hold(path, ready, done):
-    with locked(path, "the run"):
-        ready.set()
-        done.wait(30)
+HOLD = """
+import sys
+from pathlib import Path
+from edgekd.core.lock import locked
+with locked(Path(sys.argv[1]), "the run"):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
 
 
 def test_two_processes_on_one_run_the_second_is_told_who_holds_it(walk):
-    context = multiprocessing.get_context("spawn")
-    ready, done = context.Event(), context.Event()
-    holder = context.Process(target=_hold, args=(walk.folder / "run" / ".lock", ready, done))
-    holder.start()
-    try:
-        assert ready.wait(30)
+    command = [sys.executable, "-c", HOLD, str(walk.folder / "run" / ".lock")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
         with pytest.raises(LockedError, match="held by another process") as caught:
             walk()
-    finally:
-        done.set()
-        holder.join()
     assert str(holder.pid) in caught.value.seen
     assert caught.value.exit_code == 8
     assert statuses(walk()) == ["done", "done"]  # a lock dies with its holder
