@@ -117,8 +117,6 @@ def _keys_of(section: Path, data: object) -> list[str]:
 def _unknown_key(path: Path, data: object) -> Problem:
     section, key = path[:-1], str(path[-1])
     keys = _keys_of(section, data)
-    if reason := not_yet.KEYS.get(dotted(path)):
-        return Problem(path, reason, key, f"{dotted(section)} takes {', '.join(keys)}", on="key")
     place = f" in {dotted(section)}" if section else ""
     method = f" with method {_method(data)}" if section == ("distill",) else ""
     hint = did_you_mean(key, keys)

@@ -156,8 +156,6 @@ def _unknown(at: Path, what: str, word: str, names: Collection[str], there_is: s
 
 
 def _unknown_stage(stage: str) -> Problem:
-    if reason := not_yet.KEYS.get(f"gates.{stage}"):
-        return Problem((stage,), reason, stage, on="key")
     return _unknown((stage,), f"stage {shown(stage)} in gates", stage, STAGES, "the stages are")
 
 

@@ -7,7 +7,6 @@ _SOURCES = "reads digits and imagefolder"
 
 # (path of the key, the value there) -> why not
 VALUES: dict[tuple[str, str], str] = {
-    ("quantize.mode", "qat"): "this version has no quantization-aware training yet; use ptq or auto",
     ("distill.method", "ffkd"): f"this version has no ffkd yet; it {_METHODS}",
     ("distill.method", "dkd"): f"this version has no dkd yet; it {_METHODS}",
     ("compute.device", "gpu"): "the device of a GPU is called cuda here",
@@ -16,17 +15,9 @@ VALUES: dict[tuple[str, str], str] = {
     ("data.source", "imagenet"): f"this version has no source imagenet yet; it {_SOURCES}",
 }
 
-# path of the key -> why not
-KEYS: dict[str, str] = {
-    "quantize.epochs": "this version has no quantization-aware training yet, so quantize takes no epochs",
-    "quantize.distill": "this version has no quantization-aware training yet, so quantize takes no distill",
-    "gates.preflight": "this version has no preflight stage yet; gate latency and size under benchmark and build",
-}
-
 # metric -> why not
 METRICS: dict[str, str] = {
     "power_w": "this version does not measure power yet",
     "energy_mj": "this version does not measure energy yet",
-    "peak_memory_mb": "this version does not measure peak memory yet",
     "lint.errors": "this version has no linter yet; a failed export is an error by itself",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -42,6 +43,20 @@ def _threads(value: object) -> object:
     if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 1024):
         return value
     raise ValueError("must be auto or a whole number in 1..1024")
+
+
+def _learning_rate(value: object) -> object:
+    if value == "auto":
+        return value
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= 100:
+        return float(value)
+    raise ValueError("must be auto or a number above 0, at most 100")
+
+
+def _tensorrt(value: str) -> str:
+    if not re.fullmatch(r"\d{1,2}(\.\d{1,3}){1,3}", value):
+        raise ValueError('must be a version in quotes, such as "8.5"')
+    return value
 
 
 def _image_size(value: object) -> int | tuple[int, int]:
@@ -142,24 +157,38 @@ class Student(Section):
 
 
 class Quantize(Section):
-    """mode auto: post-training quantization, held against the gates of quantize."""
+    """mode: ptq, post-training; qat, fine-tuned with the rounding in place; auto, ptq if it holds the gates of quantize, else qat.
 
-    mode: Literal["ptq", "auto"] = "ptq"
+    epochs, distill, batch_size and learning_rate are of the fine-tuning. distill: what the rounded student learns from; none is
+    the labels, self its own fp32 weights, teacher the big model. learning_rate auto: by what post-training quantization lost.
+    """
+
+    mode: Literal["auto", "ptq", "qat"] = "ptq"
     calibration_images: Annotated[int, Field(ge=1, le=1_000_000)] = 512
+    epochs: Annotated[int, Field(ge=1, le=100_000)] = 2
+    distill: Literal["none", "self", "teacher", "both"] = "self"
+    batch_size: Annotated[int, Field(ge=1, le=65_536)] = 64
+    learning_rate: Annotated[
+        Literal["auto"] | float, PlainValidator(_learning_rate, json_schema_input_type=Literal["auto"] | float)
+    ] = "auto"
 
 
 class TargetSpec(Section):
-    """A device as this recipe uses it."""
+    """A device as this recipe uses it. tensorrt: the oldest version its files must build on; None: the oldest the device ever had."""
 
     device: Identifier
     runtime: Literal["onnxruntime", "tensorrt"]
     precision: Literal["fp32", "fp16", "int8", "int8+fp16"] = "int8"
     required: Literal["always", "when-connected"] = "always"
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
+    tensorrt: Annotated[str, AfterValidator(_tensorrt)] | None = None
 
     @model_validator(mode="after")
-    def _runtime_has_precision(self) -> TargetSpec:
+    def _parts_fit(self) -> TargetSpec:
         able = _PRECISIONS[self.runtime]
+        if self.tensorrt is not None and self.runtime != "tensorrt":
+            what = f"tensorrt names the oldest TensorRT of a target; this one runs {self.runtime}"
+            raise Problems([Problem(("tensorrt",), what, self.tensorrt, "leave it out, or use runtime: tensorrt", on="key")])
         if self.precision not in able:
             what = f"{self.runtime} targets cannot run precision {self.precision}"
             raise Problems([Problem(("precision",), what, self.precision, f"one of: {', '.join(able)}")])

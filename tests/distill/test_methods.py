@@ -40,7 +40,9 @@ def test_kd_and_its_gradient_equal_an_independent_computation_in_float64(
     (gradient,) = torch.autograd.grad(loss, ours)
     assert loss.item() == pytest.approx(exact.item(), rel=1e-5, abs=1e-7 * temperature**2)
     torch.testing.assert_close(exact_gradient, closed_gradient)
-    assert (gradient.double() - exact_gradient).norm() <= 1e-4 * exact_gradient.norm()
+    # a probability near 1 has steps of eps: where p and q both lie there, their difference is no more exact than that
+    steps = temperature * torch.finfo(torch.float32).eps / rows**0.5
+    assert (gradient.double() - exact_gradient).norm() <= 1e-4 * exact_gradient.norm() + steps
 
 
 def test_kd_weighs_cross_entropy_and_distance_as_the_recipe_says() -> None:
