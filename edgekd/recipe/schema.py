@@ -157,7 +157,7 @@ class Student(Section):
 
 
 class Quantize(Section):
-    """mode: ptq, post-training; qat, fine-tuned with the rounding in place; auto, ptq if it holds the gates of quantize, else qat.
+    """mode: ptq, after training; qat, fine-tuned with the rounding in place; auto, ptq if it holds quantize's gates, else qat.
 
     epochs, distill, batch_size and learning_rate are of the fine-tuning. distill: what the rounded student learns from; none is
     the labels, self its own fp32 weights, teacher the big model. learning_rate auto: by what post-training quantization lost.
@@ -174,7 +174,7 @@ class Quantize(Section):
 
 
 class TargetSpec(Section):
-    """A device as this recipe uses it. tensorrt: the oldest version its files must build on; None: the oldest the device ever had."""
+    """A device as this recipe uses it. tensorrt: the oldest version its files must build on; None: the oldest the device had."""
 
     device: Identifier
     runtime: Literal["onnxruntime", "tensorrt"]
