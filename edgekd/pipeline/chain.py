@@ -40,11 +40,11 @@ CHAIN: tuple[Stage, ...] = (
     ),
     Stage(
         "quantize", 1, "edgekd.stages.quantize:run", ("distill",), ("seed", "compute", "data", "quantize"),
-        ("data", "device", "models", "quant"), torch=True, data=True,
+        ("data", "device", "models", "quant", "targets"), torch=True, data=True,
     ),
     Stage(
         "export", 1, "edgekd.stages.export:run", ("distill", "quantize"), ("compute", "data"),
-        ("data", "device", "models", "quant", "export"), torch=True, data=True,
+        ("data", "device", "models", "quant", "export", "targets"), torch=True, data=True,
     ),
     Stage(
         "build", 1, "edgekd.stages.build:run", ("export",), (),

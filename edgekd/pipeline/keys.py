@@ -68,6 +68,7 @@ def key_parts(
         "libraries": library_versions(),
         "recipe": {name: sections[name] for name in stage.reads},
         "decides_by": deciding_bounds(step, recipe),
+        **_files_asked_for(stage, recipe),
         "target": sections["targets"][step.target] if step.target else None,
         "inputs": {name: _facts(outcome, stage) for name, outcome in sorted(inputs.items())},
         "data": {"digest": data, "normalization": normalization_of(recipe)} if stage.data else None,
@@ -107,6 +108,18 @@ def _that_counts(name: str, section: Any, recipe: Recipe) -> Any:
             return {target: {key: one[key] for key in one if key != "required"} for target, one in section.items()}
         case _:
             return section
+
+
+def _files_asked_for(stage: Stage, recipe: Recipe) -> dict[str, Any]:
+    """What of all targets together decides which files are made: their number and kind, and not which device wants one."""
+    flavours = targets.flavours_of(recipe.targets)
+    match stage.name:
+        case "quantize":
+            return {"flavours": [one for one in flavours if one in targets.INT8_FLAVOURS]}
+        case "export":
+            return {"flavours": list(flavours), "oldest_tensorrt": targets.oldest_tensorrt(recipe.targets)}
+        case _:
+            return {}
 
 
 def _weights(stage: Stage, recipe: Recipe) -> str | None:

@@ -3,6 +3,7 @@
 from edgekd.device import flavour_for
 from edgekd.targets.calm import measure_calmly
 from edgekd.targets.client import Connection, connect
+from edgekd.targets.flavours import INT8_FLAVOURS, flavours_of, oldest_tensorrt
 from edgekd.targets.layers import float_layers
 from edgekd.targets.plan import MeasuringPlan, plan_for
 from edgekd.targets.profiles import Profile, profile, profiles
@@ -10,14 +11,17 @@ from edgekd.targets.suspect import suspicions
 from edgekd.targets.target import Target, resolve, why_not_measured
 
 __all__ = [
+    "INT8_FLAVOURS",
     "Connection",
     "MeasuringPlan",
     "Profile",
     "Target",
     "connect",
     "flavour_for",
+    "flavours_of",
     "float_layers",
     "measure_calmly",
+    "oldest_tensorrt",
     "plan_for",
     "profile",
     "profiles",

@@ -17,7 +17,8 @@ from edgekd.core import InputError
 class Profile:
     """A kind of device. precisions: what its hardware computes in; int8_native: in integer units, not emulated.
 
-    compute_capability, memory_gib: of a GPU module, None for a CPU. suspect: thresholds, see ``edgekd.targets.suspect``.
+    compute_capability, memory_gib: of a GPU module, None for a CPU. tensorrt: its version by JetPack release, oldest first.
+    suspect: thresholds, see ``edgekd.targets.suspect``.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Profile:
     memory_gib: float | None = None
     dla_cores: int = 0
     default_jetpack: str | None = None
+    tensorrt: Mapping[str, str] = field(default_factory=dict)
     suspect: Mapping[str, float] = field(default_factory=dict)
 
     @property

@@ -107,9 +107,27 @@ def test_a_bound_that_auto_decides_by_is_part_of_quantize(keys_of):
     assert changed(auto, keys_of("quantize.mode=auto", "gates.quantize.top1_drop.max=0.5")) == {"quantize"}
 
 
-def test_a_target_that_cannot_be_measured_is_named_in_the_bundle_and_nowhere_else(keys_of):
-    jetson = "targets.jetson={device: jetson-orin-nano-8gb, runtime: tensorrt, precision: fp16}"
-    assert changed(keys_of(), keys_of(jetson)) == {"bundle"}
+JETSON = "targets.jetson={device: jetson-orin-nano-8gb, runtime: tensorrt, precision: PRECISION}"
+
+
+@pytest.mark.parametrize(
+    ("precision", "steps_changed"),
+    [("fp32", {"export", "bundle"}), ("fp16", {"export", "bundle"}), ("int8+fp16", {"quantize", "export", "bundle"})],
+)
+def test_another_target_changes_the_steps_that_make_files_for_it(keys_of, precision, steps_changed):
+    assert changed(keys_of(), keys_of(JETSON.replace("PRECISION", precision))) == steps_changed
+
+
+def test_a_second_device_that_needs_the_same_files_changes_only_the_bundle(keys_of):
+    first = JETSON.replace("PRECISION", "int8+fp16")
+    second = first.replace("targets.jetson", "targets.other").replace("8gb", "4gb")
+    assert changed(keys_of(first), keys_of(first, second)) == {"bundle"}
+
+
+def test_an_older_tensorrt_exports_anew_and_quantizes_nothing(keys_of):
+    orin = JETSON.replace("PRECISION", "int8+fp16")
+    older = keys_of(orin, 'targets.jetson.tensorrt="8.2"')
+    assert changed(keys_of(orin), older) == {"export", "bundle", "jetson/build", "jetson/benchmark"}
 
 
 def test_the_bytes_of_a_weights_file_count_and_its_name_does_not(keys_of, folder):
@@ -232,7 +250,7 @@ def copied(tmp_path, monkeypatch):
         ("stages/build.py", {"build"}),
         ("stages/teacher.py", {"teacher"}),
         ("models/a.py", set(TORCH)),
-        ("targets/profiles.json", {"build", "benchmark", "bundle"}),
+        ("targets/profiles.json", {"quantize", "export", "build", "benchmark", "bundle"}),
         ("bundle/card.md.jinja", {"bundle"}),
         ("targets/__pycache__/a.pyc", set()),
         ("report/a.py", set()),

@@ -9,7 +9,8 @@ from edgekd.targets import profile, profiles, resolve, why_not_measured
 
 
 def spec(**changes):
-    local = {"device": "local-cpu", "runtime": "onnxruntime", "precision": "int8", "required": "always", "threads": 1}
+    local = {"device": "local-cpu", "runtime": "onnxruntime", "precision": "int8", "required": "always", "threads": 1,
+             "tensorrt": None}  # fmt: skip
     return SimpleNamespace(**{**local, **changes})
 
 
