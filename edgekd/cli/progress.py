@@ -42,7 +42,7 @@ class ProgressLog:
     def __call__(self, event: Mapping[str, Any]) -> None:
         if self.verbosity < 0:
             return
-        {"start": self._start, "progress": self._progress, "end": self._end}[event["event"]](event)
+        {"start": self._start, "progress": self._progress, "end": self._end, "note": self._note}[event["event"]](event)
 
     def _start(self, event: Mapping[str, Any]) -> None:
         self._started = self._last_line = time.monotonic()
@@ -71,6 +71,9 @@ class ProgressLog:
             text = f"{row.status}: {row.why}"
         key = f"  key {row.key}" if self.verbosity > 0 and row.key else ""
         self._line(f"{event['step']}: {text}{key}")
+
+    def _note(self, event: Mapping[str, Any]) -> None:
+        self._line(event["text"])
 
     def _line(self, text: str) -> None:
         (self._bar.console if self._bar is not None else self._console).print(printable(text), markup=False, soft_wrap=True)

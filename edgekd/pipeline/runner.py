@@ -83,7 +83,7 @@ class Runner:
         described: data.Description | None = None
         with locked(self.run_dir / ".lock", f"the run {self.run_dir}"), Worker(self.run_dir / "worker.log") as worker:
             try:
-                described = self.keys.described
+                described = self._described()
                 for stage in CHAIN:
                     for step in (step for step in self.steps if step.stage is stage and step in self.wanted):
                         self._take(step, worker)
@@ -96,6 +96,15 @@ class Runner:
             if not isinstance(error, Interrupted):
                 self._withdraw_bundle(rows)
         return Walk(rows, error, self.not_measured, self.until, self.state.test_opened, described)
+
+    def _described(self) -> data.Description:
+        """The images; where the run before this one in the folder had others, their notes say so, and so does the log at once."""
+        described = self.keys.described
+        changed = self.state.see_images(described)
+        if changed is None:
+            return described
+        self.listen({"event": "note", "text": changed})
+        return replace(described, notes=(*described.notes, changed))
 
     def _withdraw_bundle(self, rows: tuple[Row, ...]) -> None:
         """A bundle of an earlier walk does not stay where an app looks for it when this walk failed before making one."""

@@ -97,6 +97,7 @@ class DataPart(_Part):
     classes: list[str]
     counts: dict[str, int] = Field(description="images in train, held_out and test")
     digest: str | None = None
+    notes: list[str] = Field([], description="what to know about the images, such as the same one in train and test")
 
 
 class Document(_Part):

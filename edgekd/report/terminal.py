@@ -150,6 +150,7 @@ def _closing(document: Document, width: int) -> list[Text]:
     """Below the table: what the run was, the bundle, what went wrong and how to go on."""
     facts = [("run", ", ".join(filter(None, (document.run, duration(document.seconds)))))] if document.run else []
     facts += [(name, text) for name, text in (("data", data_text(document)), ("bundle", bundle_text(document))) if text]
+    facts += [("note", note) for note in document.data.notes] if document.data else []
     facts += [("failed", sentence) for sentence in misses(document, Verdict.FAIL)]
     facts += [("open", sentence) for sentence in misses(document, Verdict.INCONCLUSIVE)]
     if error := document.error:

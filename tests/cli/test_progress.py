@@ -70,6 +70,12 @@ def test_a_failed_step_says_why_and_no_name_can_style_or_steer_the_terminal(cloc
     assert capsys.readouterr().err.splitlines() == ["teacher: failed: [red]a/\\x1b[2Jb.png[/red] is broken"]
 
 
+def test_a_note_is_a_line_of_its_own(clock, capsys):
+    with ProgressLog() as log:
+        log({"event": "note", "text": "data: the images changed"})
+    assert capsys.readouterr().err == "data: the images changed\n"
+
+
 def test_on_a_terminal_a_bar_moves_and_is_gone_at_the_end(clock, capsys, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     monkeypatch.setenv("TERM", "xterm")

@@ -94,6 +94,7 @@ def test_histogram_bars_count_every_query(run, document):
     "place",
     [
         lambda d: d["data"]["classes"].__setitem__(0, PAYLOAD),
+        lambda d: d["data"].__setitem__("notes", [PAYLOAD]),
         lambda d: d["recipe"].__setitem__("name", PAYLOAD),
         lambda d: d.__setitem__("run", PAYLOAD),
         lambda d: d.__setitem__("resume", PAYLOAD),

@@ -116,6 +116,13 @@ def test_waived_gates_are_counted_in_the_last_line(document):
     assert "does not hold; waived: small model" in render_terminal(document)
 
 
+def test_what_to_know_about_the_images_is_on_the_screen(document):
+    document["data"]["notes"] = ["data: 1 of 5 test images are also in train", "data: the images changed"]
+    lines = render_terminal(document).splitlines()
+    at = lines.index("note    data: 1 of 5 test images are also in train")
+    assert lines[at + 1] == "note    data: the images changed"
+
+
 def test_a_document_without_any_step_still_has_a_screen():
     error = {"code": "recipe", "what": "unknown key", "where": "a.yaml:1:1", "seen": None, "fix": None}
     empty = {"schema": 1, "verdict": None, "exit_code": 2, "error": error, "run": None, "recipe": None,
