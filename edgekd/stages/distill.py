@@ -6,9 +6,11 @@ from edgekd import distill, models
 from edgekd.core import Outcome, paired_drop, share
 from edgekd.recipe import Nothing
 from edgekd.stages.accuracy import right
+from edgekd.stages.compute import compute_used, set_up
 from edgekd.stages.context import Context
 from edgekd.stages.images import open_images
-from edgekd.stages.training import compute_used, held_out_logits, new_network, set_up, train
+from edgekd.stages.networks import held_out_logits, new_network
+from edgekd.stages.training import train
 
 
 def run(context: Context) -> Outcome:

@@ -8,10 +8,11 @@ import numpy as np
 
 from edgekd import data, export, models, quant
 from edgekd.core import Measurement, Outcome
+from edgekd.stages.compute import set_up
 from edgekd.stages.context import Context
 from edgekd.stages.images import open_images
+from edgekd.stages.networks import held_out_logits
 from edgekd.stages.signal import parity
-from edgekd.stages.training import held_out_logits, set_up
 
 
 def run(context: Context) -> Outcome:

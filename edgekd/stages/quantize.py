@@ -6,10 +6,11 @@ from edgekd import data, models, quant
 from edgekd.core import Measurement, Outcome, judge, paired_drop, share, worst
 from edgekd.core.gate import Verdict
 from edgekd.stages.accuracy import right
+from edgekd.stages.compute import set_up
 from edgekd.stages.context import Context
 from edgekd.stages.images import open_images
+from edgekd.stages.networks import held_out_logits
 from edgekd.stages.signal import sqnr
-from edgekd.stages.training import held_out_logits, set_up
 
 
 def run(context: Context) -> Outcome:

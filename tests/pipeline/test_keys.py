@@ -213,10 +213,7 @@ def rooms_reached(entry):
 
 @pytest.mark.parametrize("stage", STAGES.values(), ids=lambda stage: stage.name)
 def test_the_source_of_every_room_a_stage_reaches_is_in_its_key(stage):
-    training_only = (
-        {"distill"} if stage.name in ("quantize", "export") else set()
-    )  # they judge with stages/training, train nothing
-    assert rooms_reached(stage.entry) - {"core", "recipe", "stages"} - training_only == set(stage.rooms)
+    assert rooms_reached(stage.entry) - {"core", "recipe", "stages"} == set(stage.rooms)
 
 
 @pytest.fixture

@@ -1,0 +1,35 @@
+"""The recipe's networks as it starts them, and what any network answers on the held-out images."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from edgekd import data, models
+from edgekd.recipe import Recipe
+from edgekd.stages.context import Context
+from edgekd.stages.images import open_images
+
+
+def new_network(recipe: Recipe, role: Literal["teacher", "student"], classes: int, *, to_be_trained: bool) -> nn.Module:
+    """The network of this role: weights drawn from a seed of its own, then those the recipe names loaded over them.
+
+    to_be_trained: a head for another number of classes is left as drawn; else it is an InputError.
+    """
+    section = getattr(recipe, role)
+    torch.manual_seed(recipe.seed + {"teacher": 1_000_003, "student": 2_000_003}[role])
+    network = models.create(section.model, classes=classes, image_size=recipe.data.image_size, width=section.width)
+    source = "imagenet" if section.weights == "imagenet" else recipe.weights_file(role)
+    if source is not None:
+        models.load(network, source, replace_head=to_be_trained)
+    return network
+
+
+def held_out_logits(context: Context, network: nn.Module) -> NDArray[np.float32]:
+    """Logits float32 [N, classes] of the held-out images."""
+    images = open_images(context)
+    return models.logits(network, data.eval_batches(images.held_out, images.preprocessing))
