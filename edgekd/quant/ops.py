@@ -105,3 +105,6 @@ class Spread(nn.Module):
                 "Expand", [x, self.target], {}, dtype=x.dtype, shape=(*x.shape[:2], *self.size), version=_ONNX_VERSION
             )
         return x.expand(-1, -1, *self.size)
+
+
+MOVES = (Reshape, Transpose, Slice, Spread, nn.MaxPool2d)  # values move or repeat, none is new: a grid passes through

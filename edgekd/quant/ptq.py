@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, fx, nn
 
 from edgekd.core import InputError, IntegrityError
-from edgekd.quant.fakequant import WEIGHT_LEVELS, Grid, fake_quantize_weight, round_bias, weight_scale
+from edgekd.quant.fakequant import FAMILY, WEIGHT_LEVELS, Grid, fake_quantize_weight, round_bias, weight_scale
 from edgekd.quant.observer import Observer
 from edgekd.quant.sites import Group, Placement, Site, place
 from edgekd.quant.trace import prepare
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 class Quantized:
@@ -46,8 +46,9 @@ class Quantized:
         return self._in_mode("pass")
 
     def simulate(self, flavour: str = "ort") -> nn.Module:
-        """What the file of ``flavour`` ("ort" or "ort-w7") computes op by op, in float32: weights, biases and sites on their
-        grids.
+        """What the file of ``flavour`` ("ort", "ort-w7" or "trt") computes op by op, in float32.
+
+        Weights and sites are on their grids; biases too, but for TensorRT, where they are float.
 
         The reference is an un-optimised onnxruntime session; an optimised one computes in integers and rounds a little
         differently.
@@ -55,13 +56,14 @@ class Quantized:
         if flavour not in WEIGHT_LEVELS:
             raise InputError("no such int8 flavour", seen=flavour, fix=f"one of {', '.join(WEIGHT_LEVELS)}")
         levels = WEIGHT_LEVELS[flavour]
-        graph = self._in_mode("round")
+        graph = self._in_mode(FAMILY[flavour])
         with torch.no_grad():
             for layer in self._placement.layers:
                 module: Any = graph.get_submodule(layer.name)
-                weight, bias, input_scale = module.weight, module.bias, _grid(layer.input).scale
-                scale_C = weight_scale(weight, bias, input_scale, levels)
-                module.weight.copy_(fake_quantize_weight(weight, scale_C, levels))
+                input_scale = layer.input.grids["ort"].scale
+                bias = None if flavour == "trt" else module.bias
+                scale_C = weight_scale(module.weight, bias, input_scale, levels)
+                module.weight.copy_(fake_quantize_weight(module.weight, scale_C, levels))
                 if bias is not None:
                     bias.copy_(round_bias(bias, scale_C, input_scale))
         return graph
@@ -173,12 +175,23 @@ def _entry(low: float, high: float, *, signed: bool, known: bool = False) -> dic
 
 def _table(placement: Placement, ranges: list[dict[str, Any]], shape: tuple[int, ...]) -> dict[str, Any]:
     groups = [[site.name for site in group.sites] for group in placement.groups]
+    entries = {name: entry for names, entry in zip(groups, ranges, strict=True) for name in names}
+    reach = {name: max(-entry["low"], entry["high"]) for name, entry in entries.items()}
+    for together in placement.tensorrt:
+        reach.update(dict.fromkeys([site.name for site in together], max(reach[site.name] for site in together)))
+    in_tensorrt = {site.name for together in placement.tensorrt for site in together}
     return {
         "schema": SCHEMA,
         "input": {"channels": shape[0], "image_size": list(shape[1:])},
         "sites": [
-            {"name": name, **entry, "group": number}
-            for number, (names, entry) in enumerate(zip(groups, ranges, strict=True))
+            {
+                "name": name,
+                **entries[name],
+                "group": number,
+                "flavours": ["ort", "trt"] if name in in_tensorrt else ["ort"],
+                "trt_scale": Grid.of(-reach[name], reach[name], signed=True).scale,
+            }
+            for number, names in enumerate(groups)
             for name in names
         ],
         "groups": [names for names in groups if len(names) > 1],
@@ -197,15 +210,17 @@ def _table(placement: Placement, ranges: list[dict[str, Any]], shape: tuple[int,
 
 
 def _apply(placement: Placement, table: Mapping[str, Any]) -> None:
-    grids = {entry["name"]: Grid(float(entry["scale"]), int(entry["zero_point"])) for entry in table["sites"]}
+    grids = {entry["name"]: _grids(entry) for entry in table["sites"]}
     sites = {site.name: site for group in placement.groups for site in group.sites}
     if grids.keys() != sites.keys():
         raise KeyError(f"sites {sorted(grids.keys() ^ sites.keys())[:5]} are in one of network and table only")
     for name, site in sites.items():
-        site.grid = grids[name]
+        site.grids = grids[name]
 
 
-def _grid(site: Site) -> Grid:
-    if site.grid is None:
-        raise RuntimeError(f"site {site.name} has no grid")
-    return site.grid
+def _grids(entry: Mapping[str, Any]) -> dict[str, Grid]:
+    every = {
+        "ort": Grid(float(entry["scale"]), int(entry["zero_point"])),
+        "trt": Grid(float(entry["trt_scale"]), 128),
+    }
+    return {family: every[family] for family in entry["flavours"]}

@@ -1,21 +1,24 @@
-"""Placement: which tensors are rounded to uint8, which of them share one grid, and which layers stay float and why.
+"""Placement: which tensors are rounded to 8 bits, which of them share one grid, and which layers stay float and why.
 
-A site is one tensor with one uint8 grid; in the traced graph it is a ``Site`` module behind the tensor's producer, in the
-exported graph a marker node of the same name. Placement follows what onnxruntime fuses: the output of every compute group (a
-convolution with the clamp behind it, an addition with its ReLU, ...), both inputs of additions, products and concatenations, and
-both ends of ops that only move data, on one shared grid. Nothing lies between a convolution and its ReLU or Clip.
+A site is one tensor with a grid for each family of flavours that rounds it; in the traced graph it is a ``Site`` module behind
+the tensor's producer, in the exported graph a marker node of the same name. Placement follows what onnxruntime fuses: the output
+of every compute group (a convolution with the clamp behind it, an addition with its ReLU, ...), both inputs of additions,
+products and concatenations, and both ends of ops that only move data, on one shared grid. Nothing lies between a convolution and
+its ReLU or Clip. TensorRT's file has some of these sites: ``edgekd.quant.tensorrt`` says which.
 
-The site table (sites.json), schema 1, JSON types only:
+The site table (sites.json), schema 2, JSON types only:
 
-    schema   1
+    schema   2
     input    {"channels": 3, "image_size": [H, W]}
     sites    [{"name", "low", "high": range as calibrated, "signed", "known_range": bool, "scale": exact in float32,
     "zero_point": 0..255,
-               "group": number}]; real = (q - zero_point) * scale, q in 0..255; sites of one group have one grid
+               "group": number, "flavours": ["ort"] or ["ort", "trt"]: families that round here, "trt_scale": exact in float32}];
+               real = (q - zero_point) * scale, q in 0..255; sites of one group have one grid. TensorRT's: q * trt_scale, q in
+               -128..127, of the same range; what it joins shares the scale of the widest
     groups   [[site name, ...]] of every group with more than one site
     layers   [{"layer": name of its weight without ".weight", "op", "input": site name, "output": site name or null}] quantized
     layers float    [{"layer", "reason"}] layers and ops left float on purpose
-    weights  {"ort": 127, "ort-w7": 64}: largest |q| of a weight by flavour
+    weights  {"ort": 127, "ort-w7": 64, "trt": 127}: largest |q| of a weight by flavour
 """
 
 from __future__ import annotations
@@ -30,26 +33,29 @@ from edgekd.quant import ops
 from edgekd.quant.fakequant import Grid, fake_quantize
 from edgekd.quant.fold import module_of
 from edgekd.quant.observer import Observer
+from edgekd.quant.tensorrt import place_for_tensorrt
 
 _COMPUTE = (ops.Add, ops.Mul, ops.Concat, ops.GlobalAvgPool, nn.AvgPool2d, nn.Sigmoid, nn.Hardsigmoid, nn.LeakyReLU)
-_MOVES = (ops.Reshape, ops.Transpose, ops.Slice, ops.Spread, nn.MaxPool2d)
 _GATES = (nn.Sigmoid, nn.Hardsigmoid)
 _WEIGHTED = (nn.modules.conv._ConvNd, nn.Linear, nn.MultiheadAttention, nn.RNNBase, nn.Bilinear)
 
 
 class Site(nn.Module):
-    """One tensor on its way through: passes, watches, rounds or marks it, as ``mode`` says. Holds no parameters or buffers."""
+    """One tensor on its way through, as ``mode`` says: "pass", "watch" or "mark" it, or round it on the grid of that family.
+
+    A family without a grid here ("trt" at a site that TensorRT's file lacks) lets it pass. Holds no parameters or buffers.
+    """
 
     def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
-        self.mode = "pass"  # pass | watch | round | mark
+        self.mode = "pass"  # pass | watch | mark | ort | trt
         self.observer: Observer | None = None
-        self.grid: Grid | None = None
+        self.grids: dict[str, Grid] = {}  # by family
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.mode == "round" and self.grid is not None:
-            return fake_quantize(x, torch.tensor(self.grid.scale, dtype=torch.float32), *self.grid.levels)
+        if (grid := self.grids.get(self.mode)) is not None:
+            return fake_quantize(x, torch.tensor(grid.scale, dtype=torch.float32), *grid.levels)
         if self.mode == "mark":
             return torch.onnx.ops.symbolic("edgekd::Site", [x], {"name": self.name}, dtype=x.dtype, shape=x.shape, version=1)
         if self.mode == "watch" and self.observer is not None:
@@ -57,7 +63,7 @@ class Site(nn.Module):
         return x
 
     def extra_repr(self) -> str:
-        return f"{self.name}, {self.mode}, {self.grid}"
+        return f"{self.name}, {self.mode}, {self.grids}"
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,7 @@ class Layer:
 @dataclass(frozen=True)
 class Placement:
     groups: tuple[Group, ...]
+    tensorrt: tuple[tuple[Site, ...], ...]  # the sites of TensorRT's file, those together that share one scale
     layers: tuple[Layer, ...]
     floats: tuple[Mapping[str, str], ...]
 
@@ -139,6 +146,7 @@ class _Placer:
             self.reads_integers[node] = self._runs_on_integers(node)
         placed = [node for node in self.nodes if self._has_site(node)]
         union = self._shared(set(placed))
+        tensorrt = place_for_tensorrt(self.nodes, self.module, self.reads_integers)
         site = {node: self._insert(node) for node in placed}
         members: dict[fx.Node, list[fx.Node]] = {}
         for node in placed:
@@ -147,6 +155,7 @@ class _Placer:
         self.graph.recompile()
         return Placement(
             tuple(self._group(nodes, site) for nodes in members.values()),
+            tuple(tuple(site[node] for node in nodes) for nodes in tensorrt),
             tuple(self._layer(node, site) for node in self.nodes if self._quantized_layer(node)),
             tuple(self._floats()),
         )
@@ -165,7 +174,7 @@ class _Placer:
         if isinstance(module, nn.Linear):
             rank = len(node.args[0].meta["shape"])  # type: ignore[union-attr]
             return None if rank == 2 else f"a linear layer over {rank} axes becomes MatMul, which is not quantized"
-        if isinstance(module, (*_COMPUTE, *_MOVES, nn.ReLU)) or self._is_clip(node):
+        if isinstance(module, (*_COMPUTE, *ops.MOVES, nn.ReLU)) or self._is_clip(node):
             return None
         if isinstance(module, nn.Hardtanh):
             return "a clip whose lower end is not zero has no integer form"
@@ -210,7 +219,7 @@ class _Placer:
         """
         union = _Union()
         for node in self.nodes:
-            if node not in placed or not self._is(node, (*_MOVES, ops.Concat)):
+            if node not in placed or not self._is(node, (*ops.MOVES, ops.Concat)):
                 continue
             for source in node.args:
                 if isinstance(source, fx.Node) and source in placed and self.bound[source] == self.bound[node]:
@@ -231,7 +240,7 @@ class _Placer:
         return site
 
     def _group(self, nodes: list[fx.Node], site: Mapping[fx.Node, Site]) -> Group:
-        repeats = {node for node in nodes if self._is(node, (*_MOVES, ops.Concat)) and self.sources[node] <= set(nodes)}
+        repeats = {node for node in nodes if self._is(node, (*ops.MOVES, ops.Concat)) and self.sources[node] <= set(nodes)}
         new = [node for node in nodes if node not in repeats]
         bounds = [self.bound[node] for node in new or nodes]
         limits = [bound.limit for bound in bounds if bound.limit is not None]
@@ -262,7 +271,7 @@ class _Placer:
         if self._is_clamp(node):
             return Bound(True, getattr(self.module[node], "max_val", None))
         sources = [self.bound[arg] for arg in node.args if isinstance(arg, fx.Node)]
-        if self._is(node, (*_MOVES, ops.Concat)):
+        if self._is(node, (*ops.MOVES, ops.Concat)):
             limits = [source.limit for source in sources if source.limit is not None]
             limit = max(limits) if len(limits) == len(sources) else None
             return Bound(all(source.non_negative for source in sources), limit)
