@@ -26,7 +26,7 @@ def test_eight_bits_stay_close_to_float_and_seven_bits_a_little_less(quantized):
     float_logits = net(images)
     eight = _sqnr_db(float_logits, ours.simulate("ort")(images))
     seven = _sqnr_db(float_logits, ours.simulate("ort-w7")(images))
-    assert eight > 25 and seven > 20
+    assert eight > 25 and seven > 20 and _sqnr_db(float_logits, ours.simulate("trt")(images)) > 25
     assert torch.allclose(ours.floating()(images), float_logits, atol=1e-4 * float(float_logits.abs().max()))
 
 
@@ -36,7 +36,7 @@ def test_saved_and_restored_it_simulates_to_the_bit(quantized):
     state = {name: value.clone() for name, value in ours.state_dict().items()}
     again = restore(hard_nets.make(kind, seed=7), state, json.loads(json.dumps(ours.sites)))
     images = hard_nets.images(8, seed=3)
-    for flavour in ("ort", "ort-w7"):
+    for flavour in ("ort", "ort-w7", "trt"):
         assert torch.equal(ours.simulate(flavour)(images), again.simulate(flavour)(images))
     assert again.sites == ours.sites and again.image_size == (16, 16)
 
@@ -57,6 +57,8 @@ def test_grids_in_the_table_are_exact_in_float32_and_cover_their_range(quantized
         assert entry["scale"] == float(np.float32(entry["scale"])) > 0
         assert entry["zero_point"] == 128 if entry["signed"] else 0 <= entry["zero_point"] < 128
         assert (255 - entry["zero_point"]) * entry["scale"] == pytest.approx(entry["high"], rel=0.01)
+        assert entry["trt_scale"] == float(np.float32(entry["trt_scale"]))
+        assert 127 * entry["trt_scale"] >= max(-entry["low"], entry["high"]) * (1 - 1e-6)  # joined to a wider one, or equal
     by_group = {}
     for entry in ours.sites["sites"]:
         by_group.setdefault(entry["group"], set()).add((entry["scale"], entry["zero_point"]))
