@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgekd import data, targets
-from edgekd.core import Measurement, Outcome, over_rounds, paired_drop, percentile_over_rounds, share
-from edgekd.core.statistics import percentile_by_rank
+from edgekd.core import Measurement, Outcome, paired_drop, share
 from edgekd.stages.accuracy import right
 from edgekd.stages.context import Context
 from edgekd.stages.images import open_images
+from edgekd.stages.latency import Rounds, latencies, speedup, throughput
 from edgekd.stages.on_target import model_for, resolved
 from edgekd.stages.signal import parity
-
-PERCENTILES = {"p50": 0.50, "p90": 0.90, "p99": 0.99}
 
 
 def run(context: Context) -> Outcome:
@@ -41,8 +38,7 @@ def run(context: Context) -> Outcome:
     facts = {"model": path.name, "threads": target.threads, "batch": 1}
     measurements = (
         *accuracies(name, logits, images.test.labels),
-        *latencies("latency_ms", timed["rounds"][name], suspect, facts),
-        *_against_fp32(name, timed["rounds"], suspect, facts),
+        *_times(name, timed["rounds"], suspect, facts),
         *parity("parity", as_written, logits[name], images="test", reference="onnxruntime, every node as written"),
     )
     for model, values in logits.items():
@@ -69,28 +65,12 @@ def accuracies(name: str, logits: Mapping[str, NDArray[np.float32]], labels: NDA
     )
 
 
-def latencies(
-    group: str, rounds_ms: Sequence[Sequence[float]], suspect: Sequence[str], facts: Mapping[str, Any]
+def _times(
+    name: str, rounds: Mapping[str, Rounds], suspect: Sequence[str], facts: Mapping[str, Any]
 ) -> tuple[Measurement, ...]:
-    """p50, p90 and p99 of single queries, each with the rounds' spread."""
-    measured = [percentile_over_rounds(f"{group}.{name}", rounds_ms, q, **facts) for name, q in PERCENTILES.items()]
-    return tuple(_suspected(one, suspect) for one in measured)
-
-
-def _against_fp32(
-    name: str, rounds: Mapping[str, Sequence[Sequence[float]]], suspect: Sequence[str], facts: Mapping[str, Any]
-) -> tuple[Measurement, ...]:
-    """throughput; and for a quantized model the fp32 latencies and the ratio of the rounds' medians."""
-    queries = sum(len(one) for one in rounds[name])
-    throughput = over_rounds("throughput", [1000 * len(one) / sum(one) for one in rounds[name]], "1/s", queries, **facts)
+    """latency_ms and throughput; for a quantized model also speedup, and the fp32 latencies behind it."""
+    own = (*latencies("latency_ms", rounds[name], suspect, facts), throughput(rounds[name], suspect, facts))
     if name == "fp32":
-        return (_suspected(throughput, suspect),)
-    pairs = zip(rounds["fp32"], rounds[name], strict=True)
-    ratios = [percentile_by_rank(slow, 0.5) / percentile_by_rank(fast, 0.5) for slow, fast in pairs]
-    speedup = over_rounds("speedup", ratios, "ratio", queries, against="fp32 in the same runtime", of="p50", **facts)
+        return own
     fp32 = latencies("latency_ms_fp32", rounds["fp32"], suspect, {**facts, "model": "student.fp32.onnx"})
-    return (*fp32, _suspected(speedup, suspect), _suspected(throughput, suspect))
-
-
-def _suspected(measurement: Measurement, suspect: Sequence[str]) -> Measurement:
-    return replace(measurement, suspect=(*measurement.suspect, *suspect))
+    return (*own, *fp32, speedup(rounds["fp32"], rounds[name], suspect, facts))
