@@ -46,11 +46,9 @@ def check_readable(items: Sequence[Item], spec: Mapping[str, Any]) -> None:
 def _decode_each(items: Sequence[Item], spec: Mapping[str, Any], keep: Callable[[int, Images], None]) -> None:
     def one(index: int) -> Problem | None:
         try:
-            keep(index, _decoded(items[index].content, dict(spec)))
+            keep(index, decode(items[index].content, dict(spec)))
         except Problem as problem:
             return problem
-        except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-            return Problem("input", f"cannot be opened: {error.strerror}")  # type: ignore[no-untyped-call]
         return None
 
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
@@ -61,13 +59,6 @@ def _decode_each(items: Sequence[Item], spec: Mapping[str, Any], keep: Callable[
             raise EnvironmentProblem(problem.what, where=problem.where, seen=problem.seen, fix=problem.fix) from problem
     if problems:
         raise _unreadable(problems, len(items))
-
-
-def _decoded(content: Path | Images, spec: dict[str, Any]) -> Images:
-    if not isinstance(content, Path):
-        return decode(content, spec)
-    with content.open("rb") as file:  # closed here also when the image is broken
-        return decode(file, spec)
 
 
 def _unreadable(problems: Sequence[tuple[Item, Problem]], of: int) -> InputError:

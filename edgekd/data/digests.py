@@ -9,10 +9,13 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
+from stat import S_ISREG
 
 from edgekd.core import EnvironmentProblem, InputError, digest
 from edgekd.core.files import sha256_of, write_atomic
 from edgekd.data.source import Item, Listing, Part
+
+_MEND = "replace or remove it"
 
 FileHashes = dict[Part, dict[str, str]]  # part → item name → sha256 of the image's bytes
 
@@ -28,13 +31,15 @@ def hash_items(listing: Listing, memo: Path | None) -> FileHashes:
         path = os.path.abspath(item.content)  # noqa: PTH100 (links stay as they are named)
         try:
             stat = item.content.stat()
+            if not S_ISREG(stat.st_mode):  # reading one could wait without end
+                raise InputError("the image is a pipe, a socket or a device", where=path, seen=item.name, fix=_MEND)
             stamp = [stat.st_size, stat.st_mtime_ns, stat.st_ino]
             known = remembered.get(path)
             value = str(known[3]) if known is not None and known[:3] == stamp else sha256_of(item.content)
         except PermissionError as error:
             raise EnvironmentProblem("the image may not be read", where=path, fix=f"chmod u+r '{path}'") from error
         except OSError as error:
-            raise InputError("the image cannot be read", where=path, seen=error.strerror, fix="replace or remove it") from error
+            raise InputError("the image cannot be read", where=path, seen=error.strerror, fix=_MEND) from error
         kept[path] = [*stamp, value]
         return value
 

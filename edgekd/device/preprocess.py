@@ -5,8 +5,10 @@ spec: {"image_size": [h, w], "resize": {"shorter": n} | {"exact": [h, w]}, "inte
 Transparent pixels are laid on white, as a page shows them. Needs Pillow and numpy, imported when first used.
 """
 
+import contextlib
 import io
 import os
+import stat
 import struct
 import zlib
 from typing import TYPE_CHECKING, Any, Dict
@@ -31,12 +33,16 @@ def decode(source: Any, spec: Dict[str, Any]) -> "numpy.ndarray":
 
     source: a path, the bytes of a file, a binary file object, a Pillow image, or a uint8 array [H, W], [H, W, 3] or [H, W, 4].
     Raises Problem "input", naming the source: missing, empty, not an image, truncated, too many pixels, an unknown colour mode.
+    A flipped bit is found where the format has checksums (PNG); in others it is a picture like any.
     """
     import numpy
 
     size, resized_by = _geometry(spec)
     name = _name(source)
-    image = _to_rgb(_upright(_opened(source, name)), name)
+    with contextlib.ExitStack() as files:
+        if isinstance(source, (str, os.PathLike)):
+            source = files.enter_context(_file(source, name))
+        image = _to_rgb(_upright(_opened(source, name)), name)
     box, resize = _box(image.size, size, resized_by)
     pixels = image.resize((size[1], size[0]), resize, box)
     return numpy.ascontiguousarray(numpy.asarray(pixels, dtype=numpy.uint8))
@@ -97,6 +103,20 @@ def _name(source):
     return str(getattr(source, "name", None) or getattr(source, "filename", None) or "image (%s)" % type(source).__name__)
 
 
+def _file(path, name):
+    """The file, open. Nothing but a plain one is: a pipe or a device could keep us waiting without end."""
+    try:
+        kind = os.stat(path).st_mode
+        if stat.S_ISREG(kind) or stat.S_ISDIR(kind):
+            return open(path, "rb")
+        why = "it is a pipe, a socket or a device"
+    except OSError as error:
+        why = error.strerror
+    except ValueError as error:  # a NUL in the name
+        why = one_line(error)
+    raise Problem("input", "cannot open the image: %s" % why, where=name, fix="give the path of an image file")
+
+
 def _opened(source, name):
     """A loaded Pillow image."""
     try:
@@ -106,22 +126,31 @@ def _opened(source, name):
     if hasattr(source, "__array_interface__") and not isinstance(source, Image.Image):
         return _from_array(source, name)
     try:
-        if isinstance(source, Image.Image):
-            image = source
-        else:
-            image = Image.open(io.BytesIO(source) if isinstance(source, (bytes, bytearray)) else source)
+        image = source if isinstance(source, Image.Image) else _checked(source)
         if image.size[0] * image.size[1] > MOST_PIXELS:
             _too_large(name, "%d x %d" % image.size)
         image.load()
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         _too_large(name, one_line(error))
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        raise Problem("input", "cannot open the image: %s" % error.strerror, where=name, fix="give the path of an image file")
     except _BROKEN as error:
         fix = "replace or remove the file; an image viewer will likely refuse it too"
         raise Problem("input", "not a readable image (corrupt, truncated, or no image at all)", name, one_line(error), fix)
     if not image.size[0] * image.size[1]:
         raise Problem("input", "the image has no pixels", where=name, seen="%d x %d" % image.size)
+    return image
+
+
+def _checked(source):
+    """A Pillow image of bytes or of a binary file, not yet loaded; of a PNG, every checksum compared, which load() does not."""
+    from PIL import Image
+
+    file = io.BytesIO(source) if isinstance(source, (bytes, bytearray)) else source
+    if not getattr(file, "seekable", bool)():
+        file = io.BytesIO(file.read())
+    image = Image.open(file)
+    if image.format == "PNG":
+        image.verify()  # leaves the image unusable
+        image = Image.open(file)
     return image
 
 

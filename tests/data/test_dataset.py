@@ -126,7 +126,7 @@ def test_a_file_that_is_gone_when_its_turn_comes_is_named(section: Section, imag
     (root / "cat" / "001.png").unlink()
     with pytest.raises(InputError) as error:
         dataset.check_readable()
-    assert str(error.value.seen).startswith("cat/001.png (cannot be opened: No such file")
+    assert str(error.value.seen).startswith("cat/001.png (cannot open the image: No such file")
 
 
 def test_whoever_does_not_ask_for_test_has_not_opened_it(section: Section, image_tree: Tree) -> None:
