@@ -39,9 +39,13 @@ def quick_tiny_maps(*networks: nn.Module) -> Iterator[None]:
 
 
 def _is_candidate(module: nn.Module) -> TypeGuard[nn.Conv2d]:
-    """A plain convolution with a kernel above 1×1, dense or depthwise, padded by zeros in numbers."""
+    """A plain convolution with a kernel above 1×1, dense or depthwise, padded by zeros in numbers.
+
+    A subclass is plain if it convolves as nn.Conv2d does, with whatever weight (a rounded one, say).
+    """
     return (
-        type(module) is nn.Conv2d
+        isinstance(module, nn.Conv2d)
+        and type(module)._conv_forward is nn.Conv2d._conv_forward
         and max(module.kernel_size) > 1
         and module.groups in (1, module.in_channels)
         and (module.groups == 1 or module.in_channels == module.out_channels)

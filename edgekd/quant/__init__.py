@@ -2,5 +2,6 @@
 
 from edgekd.quant.fakequant import Grid, fake_quantize, weight_scale
 from edgekd.quant.ptq import Quantized, quantize, restore
+from edgekd.quant.qat import use
 
-__all__ = ["Grid", "Quantized", "fake_quantize", "quantize", "restore", "weight_scale"]
+__all__ = ["Grid", "Quantized", "fake_quantize", "quantize", "restore", "use", "weight_scale"]

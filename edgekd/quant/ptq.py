@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,11 @@ import torch
 from torch import Tensor, fx, nn
 
 from edgekd.core import InputError, IntegrityError
+from edgekd.quant.candidates import TRIAL_IMAGES, best
+from edgekd.quant.equalise import chains, equalise, unclip
 from edgekd.quant.fakequant import FAMILY, WEIGHT_LEVELS, Grid, fake_quantize_weight, round_bias, weight_scale
 from edgekd.quant.observer import Observer
+from edgekd.quant.qat import trainable, use
 from edgekd.quant.sites import Group, Placement, Site, place
 from edgekd.quant.trace import prepare
 
@@ -20,11 +23,15 @@ SCHEMA = 2
 
 
 class Quantized:
-    """A network with its sites and their grids. ``sites`` is the table of ``edgekd.quant.sites``; write it as sites.json."""
+    """A network with its sites and their grids. ``sites`` is the table of ``edgekd.quant.sites``; write it as sites.json.
 
-    def __init__(self, graph: fx.GraphModule, placement: Placement, sites: dict[str, Any]) -> None:
-        self._graph, self._placement = graph, placement
+    candidates: what ``quantize`` tried, [{"name", "sqnr_db": {flavour: dB}, "chosen": bool}].
+    """
+
+    def __init__(self, graph: fx.GraphModule, placement: Placement, sites: dict[str, Any], floating: fx.GraphModule) -> None:
+        self._graph, self._placement, self._floating = graph, placement, floating
         self.sites = sites
+        self.candidates: list[dict[str, Any]] = []
 
     @property
     def float_layers(self) -> list[dict[str, str]]:
@@ -38,11 +45,39 @@ class Quantized:
         return int(height), int(width)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The folded float weights, contiguous, by the names the ONNX files use."""
+        """The folded weights before rounding, contiguous, by the names the ONNX files use."""
         return {name: value.detach().contiguous() for name, value in self._graph.state_dict().items()}
 
+    @property
+    def layers_with_bias(self) -> list[str]:
+        """Names of the quantized layers that have one."""
+        layers: list[Any] = [self._graph.get_submodule(layer.name) for layer in self._placement.layers]
+        return [layer.name for layer, module in zip(self._placement.layers, layers, strict=True) if module.bias is not None]
+
+    def with_weights(self, state: Mapping[str, Tensor]) -> Quantized:
+        """The same sites and grids around other weights, named as in ``state_dict``: corrected, or trained."""
+        graph = copy.deepcopy(self._graph)
+        graph.load_state_dict(dict(state))
+        made = Quantized(graph, self._placement, self.sites, self._floating)
+        made.candidates = self.candidates
+        return made
+
+    def trainable(self) -> nn.Module:
+        """A copy to train, in train mode, that rounds as the file of the flavour last given to ``quant.use`` (at first "ort").
+
+        Its state_dict has the names ``with_weights`` takes. Biases are not rounded.
+        """
+        scales = {layer.name: layer.input.grids["ort"].scale for layer in self._placement.layers}
+        network = trainable(self._in_mode("pass"), scales)
+        use(network, "ort")
+        return network
+
     def floating(self) -> nn.Module:
-        """The folded float network: float32 [N,3,H,W] -> logits float32 [N,C]. What the fp32 file computes."""
+        """The float network this was made from, batch norms folded: float32 [N,3,H,W] -> logits float32 [N,C]."""
+        return copy.deepcopy(self._floating).requires_grad_(False)
+
+    def unrounded(self) -> nn.Module:
+        """The network of the int8 files without their rounding: ``floating`` but for what correction or training changed."""
         return self._in_mode("pass")
 
     def simulate(self, flavour: str = "ort") -> nn.Module:
@@ -80,55 +115,92 @@ class Quantized:
         return graph.eval().requires_grad_(False)
 
 
-def quantize(model: nn.Module, calibration: Iterable[Tensor]) -> Quantized:
-    """Quantize ``model`` after training: uint8 activations in ranges of least squared error, int8 weights per output channel.
+def quantize(model: nn.Module, calibration: Iterable[Tensor], flavours: Sequence[str] = ("ort", "ort-w7")) -> Quantized:
+    """Quantize ``model`` after training: 8-bit activations in ranges of least squared error, int8 weights per output channel.
 
     model: any float network images -> logits; it is copied, not changed. calibration: batches float32 [B,3,H,W] of training
-    images under the validation transform, all of one size; read once (128 to 512 images are enough).
+    images under the validation transform, all of one size; read once (128 to 512 images are enough). flavours: the int8 files
+    it is for; of the candidates (``edgekd.quant.candidates``) the one that serves them best is returned.
     Raises InputError: no images, images or activations that are not finite or change size, a network that cannot be traced.
     """
-    graph, placement = None, None
-    observers: list[tuple[Group, Observer]] = []
-    shape: tuple[int, ...] = ()
+    drafts: dict[str, _Draft] = {}
+    kept: list[Tensor] = []
     with torch.inference_mode():
-        for images in calibration:
-            if images.dim() != 4 or images.dtype != torch.float32 or not len(images):
-                raise InputError("calibration batches must be float32 [B,C,H,W]", seen=f"{images.dtype} {tuple(images.shape)}")
-            if graph is None or placement is None:
-                shape = tuple(images.shape[1:])
-                graph, placement = _placed(model, shape)
-                observers = _watch(placement)
-            if tuple(images.shape[1:]) != shape:
-                raise InputError("calibration images change size", seen=f"{shape} then {tuple(images.shape[1:])}")
-            graph(images)
-    if graph is None or placement is None:
+        for images in _checked(calibration):
+            drafts = drafts or _drafts(model, tuple(images.shape[1:]))
+            for draft in drafts.values():
+                draft.graph(images)
+            if sum(map(len, kept)) < TRIAL_IMAGES:
+                kept.append(images)
+    if not drafts:
         raise InputError("no calibration images", where="quantize", fix="raise quantize.calibration_images")
-    ranges = [_range(group, observer) for group, observer in observers]
-    table = _table(placement, ranges, shape)
-    _apply(placement, table)
-    return Quantized(graph, placement, table)
+    made = {name: draft.quantized() for name, draft in drafts.items()}
+    return best(made, torch.cat(kept)[:TRIAL_IMAGES], flavours)
 
 
 def restore(model: nn.Module, state: Mapping[str, Tensor], sites: Mapping[str, Any]) -> Quantized:
-    """The same Quantized again, from ``state_dict()`` and ``sites``; ``model`` has the same architecture and any weights.
+    """The same Quantized again, from ``state_dict()`` and ``sites``; ``model`` has the same architecture.
 
+    Any weights will do for ``model``, but only with those it was made from is ``floating()`` the same again.
     Raises IntegrityError: weights, table and architecture do not belong together.
     """
     try:
         shape = (int(sites["input"]["channels"]), *(int(side) for side in sites["input"]["image_size"]))
-        graph, placement = _placed(model, shape)
+        floating = _prepared(model, shape)
+        graph = copy.deepcopy(floating)
+        unclip(graph, sites["unclipped"])
+        placement = place(graph)
         graph.load_state_dict(dict(state))
         _apply(placement, sites)
-    except (KeyError, RuntimeError, TypeError) as error:
+    except (AttributeError, KeyError, RuntimeError, TypeError) as error:
         what = "weights and site table do not belong to this network"
         raise IntegrityError(what, where=type(model).__name__, seen=str(error).splitlines()[0][:200]) from error
-    return Quantized(graph, placement, dict(sites))
+    return Quantized(graph, placement, dict(sites), floating)
 
 
-def _placed(model: nn.Module, shape: tuple[int, ...]) -> tuple[fx.GraphModule, Placement]:
+def _prepared(model: nn.Module, shape: tuple[int, ...]) -> fx.GraphModule:
     with torch.inference_mode(False):
-        graph = prepare(model, (shape[1], shape[2]), shape[0])
-        return graph, place(graph)
+        return prepare(model, (shape[1], shape[2]), shape[0])
+
+
+def _checked(calibration: Iterable[Tensor]) -> Iterator[Tensor]:
+    shape: tuple[int, ...] = ()
+    for images in calibration:
+        if images.dim() != 4 or images.dtype != torch.float32 or not len(images):
+            raise InputError("calibration batches must be float32 [B,C,H,W]", seen=f"{images.dtype} {tuple(images.shape)}")
+        shape = shape or tuple(images.shape[1:])
+        if tuple(images.shape[1:]) != shape:
+            raise InputError("calibration images change size", seen=f"{shape} then {tuple(images.shape[1:])}")
+        yield images
+
+
+def _drafts(model: nn.Module, shape: tuple[int, ...]) -> dict[str, _Draft]:
+    """The graphs to watch, by name: the network as it is, and equalised if it has anything to equalise."""
+    prepared = _prepared(model, shape)
+    drafts = {"plain": _Draft(copy.deepcopy(prepared), prepared, shape)}
+    if chains(prepared):
+        equalised = copy.deepcopy(prepared)
+        clips = equalise(equalised)
+        drafts["equalised"] = _Draft(equalised, prepared, shape, clips)
+    return drafts
+
+
+class _Draft:
+    """A network whose activations are being watched, until they are quantized."""
+
+    def __init__(
+        self, graph: fx.GraphModule, floating: fx.GraphModule, shape: tuple[int, ...], unclipped: tuple[str, ...] = ()
+    ) -> None:
+        with torch.inference_mode(False):
+            self.placement = place(graph)
+        self.graph, self.floating, self.shape, self.unclipped = graph, floating, shape, unclipped
+        self.observers = _watch(self.placement)
+
+    def quantized(self) -> Quantized:
+        ranges = [_range(group, observer) for group, observer in self.observers]
+        table = _table(self.placement, ranges, self.shape) | {"unclipped": list(self.unclipped)}
+        _apply(self.placement, table)
+        return Quantized(self.graph, self.placement, table, self.floating)
 
 
 def _watch(placement: Placement) -> list[tuple[Group, Observer]]:

@@ -19,6 +19,7 @@ The site table (sites.json), schema 2, JSON types only:
     layers   [{"layer": name of its weight without ".weight", "op", "input": site name, "output": site name or null}] quantized
     layers float    [{"layer", "reason"}] layers and ops left float on purpose
     weights  {"ort": 127, "ort-w7": 64, "trt": 127}: largest |q| of a weight by flavour
+    unclipped [name]: Clips of the float network that are ReLUs here, because channels before them were equalised
 """
 
 from __future__ import annotations
