@@ -77,13 +77,13 @@ def fit(
         state.load_state_dict(resume)
     frozen = FrozenTeacher(teacher.to(memory_format=torch.channels_last)) if teacher is not None else None
     guard = _FiniteGuard(state, section, learning_rate)
+    state.require_finite = guard.read
     progress = _Progress(state, epochs * len(batches), on_progress)
     read_every = _reading_interval(state.device)
     networks = [network for network in (student, teacher) if network is not None]
 
     with quick_tiny_maps(*networks) if state.device.type == "cpu" else nullcontext():
         for epoch in range(state.step // len(batches) + 1, epochs + 1):
-            started = time.monotonic()
             _train_mode(student)
             for views, labels_B in batches:
                 rate = learning_rate * learning_rate_factor(state.step, epochs * len(batches), warmup)
@@ -98,7 +98,7 @@ def fit(
                 seen = f"{state.step - (epoch - 1) * len(batches)} batches"
                 raise InputError(f"an epoch did not have the {len(batches)} batches announced", where=section, seen=seen)
             guard.read()
-            _end_epoch(state, epoch, rate, evaluate, started)
+            _end_epoch(state, epoch, rate, evaluate)
             progress.tell(held_out_top1=state.epochs[-1]["held_out_top1"])
             if after_step is not None:
                 after_step(state)
@@ -138,7 +138,7 @@ def _step(
         state.sums[name] = state.sums[name] + value if name in state.sums else value.clone()
 
 
-def _end_epoch(state: Training, epoch: int, rate: float, evaluate: Callable[[nn.Module], float], started: float) -> None:
+def _end_epoch(state: Training, epoch: int, rate: float, evaluate: Callable[[nn.Module], float]) -> None:
     state.student.eval()
     with torch.no_grad():
         top1 = float(evaluate(state.student))
@@ -157,9 +157,10 @@ def _end_epoch(state: Training, epoch: int, rate: float, evaluate: Callable[[nn.
             "losses": losses,
             "lr": rate,
             "held_out_top1": top1,
-            "seconds": round(time.monotonic() - started, 3),
+            "seconds": round(time.monotonic() - state.epoch_began, 3),
         }
     )
+    state.epoch_began = time.monotonic()
     for name, mean in means.items():
         state.logged.setdefault(name, []).append(mean)
 

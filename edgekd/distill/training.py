@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -44,13 +45,19 @@ class Training:
     epochs: list[dict[str, Any]] = field(default_factory=list)  # curves, one entry an epoch
     logged: dict[str, list[float]] = field(default_factory=dict)  # what the method observes, one mean an epoch
     sums: dict[str, Tensor] = field(default_factory=dict)  # losses and observations of this epoch so far, on the device
+    epoch_began: float = field(default_factory=time.monotonic)  # earlier, if part of it was trained by another process
+    require_finite: Callable[[], None] = lambda: None  # raises if a step was refused; waits for the device
 
     @property
     def device(self) -> torch.device:
         return next(self.student.parameters()).device
 
     def state_dict(self) -> dict[str, Any]:
-        """Own copies of everything needed to go on: tensors by name, and plain values JSON can hold."""
+        """Own copies of everything needed to go on: tensors by name, and plain values JSON can hold.
+
+        Raises InputError: the training has diverged, and this is nothing to go on from.
+        """
+        self.require_finite()
         return {
             "student": _copies(self.student.state_dict()),
             "momentum": _copies({name: self.optimiser.state[weight]["momentum_buffer"] for name, weight in self._moving()}),
@@ -63,6 +70,7 @@ class Training:
             "epochs": [dict(epoch) for epoch in self.epochs],
             "logged": {name: list(means) for name, means in self.logged.items()},
             "sums": _copies(self.sums),
+            "epoch_s": time.monotonic() - self.epoch_began,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -75,7 +83,7 @@ class Training:
         self.method.load_state_dict(state["method"])
         self.batches.load_state_dict(state["batches"])
         torch.set_rng_state(state["rng"])
-        if state["rng_cuda"] is not None:
+        if state["rng_cuda"] is not None and self.device.type == "cuda":  # else it goes on on another device, with other bits
             torch.cuda.set_rng_state(state["rng_cuda"], self.device)
         self.step = state["step"]
         best = state["best"]
@@ -83,6 +91,7 @@ class Training:
         self.epochs = [dict(epoch) for epoch in state["epochs"]]
         self.logged = {name: list(means) for name, means in state["logged"].items()}
         self.sums = {name: total.to(self.device, copy=True) for name, total in state["sums"].items()}
+        self.epoch_began = time.monotonic() - state["epoch_s"]
 
     def keep_if_best(self, epoch: int, top1: float) -> None:
         """Remember these weights if no epoch was better on the held-out images. Of equals the last: the learning rate was lower,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -18,6 +19,7 @@ from edgekd.core.files import disk_problems, fsync_folder, fsync_tree, link_or_c
 from edgekd.core.lock import locked
 
 OUTCOME_FILE = "outcome.json"
+CHECKPOINTS_KEPT_S = 30 * 24 * 3600.0  # of trainings that nobody went on with, such as those of a recipe since changed
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,10 @@ class Store:
         with locked(self.folder / f"{key}.lock", f"the step {key[:12]}"):
             yield
 
+    def checkpoint(self, key: str) -> Path:
+        """The folder in which a step of this key may keep how far it is: a kill leaves it there, ``commit`` removes it."""
+        return self.folder / f"{key}.checkpoint"
+
     @contextmanager
     def new_folder(self, key: str) -> Iterator[Path]:
         """A private folder to make the step in; gone afterwards, unless ``commit`` renamed it."""
@@ -73,6 +79,7 @@ class Store:
             self.folder.mkdir(parents=True, exist_ok=True)
             for left_behind in self.folder.glob(f".{key}.*.part"):  # by a killed run; the caller holds the key's lock
                 shutil.rmtree(left_behind, ignore_errors=True)
+            self._drop_old_checkpoints()
             aside = self.folder / f".{key}.{secrets.token_hex(4)}.part"
             aside.mkdir()
         try:
@@ -94,6 +101,7 @@ class Store:
             aside.replace(folder)
             fsync_folder(self.folder)
             shutil.rmtree(earlier, ignore_errors=True)
+            shutil.rmtree(self.checkpoint(key), ignore_errors=True)
         return Stored(key, folder, outcome, seconds, made_at)
 
     def place(self, stored: Stored, target: Path) -> None:
@@ -112,6 +120,12 @@ class Store:
                 below = Path(base) / name
                 if not any(below.iterdir()):
                     below.rmdir()
+
+    def _drop_old_checkpoints(self) -> None:
+        for folder in self.folder.glob("*.checkpoint"):
+            with contextlib.suppress(FileNotFoundError):  # another run has just finished that step
+                if time.time() - folder.stat().st_mtime > CHECKPOINTS_KEPT_S:  # every checkpoint written renews it
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def _set_aside(self, folder: Path) -> None:
         with disk_problems(folder):

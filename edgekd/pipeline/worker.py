@@ -14,11 +14,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from edgekd.core import EdgekdError, EnvironmentProblem, Outcome
+from edgekd.core import EdgekdError, EnvironmentProblem, Interrupted, Outcome
 
 TRAINING_PACKAGES = ("torch", "torchvision", "onnx", "onnxscript", "safetensors")
 INSTALL_LINE = "pip install 'edgekd[train]'   (from a checkout: pip install -e '.[train]')"
-GRACE_S = 5.0
+ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+GRACE_S = 20.0  # for the step of a training under way, and its checkpoint
 
 
 def require_training_packages() -> None:
@@ -65,7 +66,7 @@ class Worker:
         bug.seen = f"log: {self.log}"
 
     def close(self) -> None:
-        """End the worker and its children; killed if it does not go within a few seconds."""
+        """End the worker and its children; a training is kept first. Killed if it does not go in time, or at a second signal."""
         if self._process is None:
             return
         process, self._process = self._process, None
@@ -73,14 +74,17 @@ class Worker:
             os.killpg(process.pid, signal.SIGTERM)
         try:
             process.wait(GRACE_S)
-        except subprocess.TimeoutExpired:
+        except (subprocess.TimeoutExpired, Interrupted) as ended:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-        for stream in (process.stdin, self._answers):
-            if stream is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    stream.close()
+            if isinstance(ended, Interrupted):
+                raise
+        finally:
+            for stream in (process.stdin, self._answers):
+                if stream is not None:
+                    with contextlib.suppress(BrokenPipeError):
+                        stream.close()
 
     def _started(self) -> tuple[subprocess.Popen[str], IO[str]]:
         if self._process is None or self._answers is None:
@@ -105,6 +109,8 @@ class Worker:
 
     def _death(self, process: subprocess.Popen[str], where: str) -> EdgekdError:
         code = process.wait()
+        if -code in ENDING_SIGNALS:
+            return Interrupted(-code, where=where)
         if code == -signal.SIGKILL:
             what = "the worker was killed (SIGKILL), most likely by the system for want of memory"
             return EnvironmentProblem(what, where=where, seen=f"log: {self.log}", fix="a smaller batch_size or image_size")
@@ -115,4 +121,5 @@ class Worker:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
+        with contextlib.suppress(Interrupted):  # a second signal: it asks for what is being done, only faster
+            self.close()

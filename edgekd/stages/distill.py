@@ -21,16 +21,16 @@ def run(context: Context) -> Outcome:
     trained_here = not isinstance(recipe.distill, Nothing)
     student = new_network(recipe, "student", len(images.classes), to_be_trained=trained_here)
     right_T = right(held_out_logits(context, teacher), images.held_out.labels)
-    curves = None
+    trained = None
     if not isinstance(recipe.distill, Nothing):
         method = distill.create(recipe.distill)
         frozen = models.fold_for_inference(teacher) if method.needs_teacher else None
-        curves = train(context, student, method, recipe.distill, "distill", frozen, device).curves
+        trained = train(context, student, method, recipe.distill, "distill", device, teacher=frozen)
     path = context.folder / "student.safetensors"
     models.save(student, path)
     right_S = right(held_out_logits(context, student), images.held_out.labels)
     return Outcome(
-        (context.keep("student", path), *([context.keep_json("curves", curves)] if curves else [])),
+        (context.keep("student", path), *([context.keep_json("curves", trained.curves)] if trained else [])),
         (
             share("top1", right_S, images="held-out"),
             paired_drop("top1_drop", right_T, right_S, images="held-out", against="teacher"),
@@ -38,6 +38,6 @@ def run(context: Context) -> Outcome:
         {
             "parameters": models.count_parameters(student),
             "method": recipe.distill.method,
-            "compute": compute_used(recipe, device),
+            **(trained.notes if trained else {"compute": compute_used(recipe, device)}),
         },
     )

@@ -18,16 +18,16 @@ def run(context: Context) -> Outcome:
     images, section = open_images(context), context.recipe.teacher
     images.check_readable()  # a broken test image is told now, not after the training
     network = new_network(context.recipe, "teacher", len(images.classes), to_be_trained=section.epochs > 0)
-    curves = None
+    trained = None
     if section.epochs:
         if section.tune == "head":
             models.train_only_head(network)
-        curves = train(context, network, distill.create("label"), section, "teacher", None, device).curves
+        trained = train(context, network, distill.create("label"), section, "teacher", device)
     path = context.folder / "teacher.safetensors"
     models.save(network, path)
     logits, labels = held_out_logits(context, network), images.held_out.labels
     return Outcome(
-        (context.keep("teacher", path), *([context.keep_json("curves", curves)] if curves else [])),
+        (context.keep("teacher", path), *([context.keep_json("curves", trained.curves)] if trained else [])),
         (
             share("top1", right(logits, labels), images="held-out"),
             top5(logits, labels, images="held-out"),
@@ -36,6 +36,6 @@ def run(context: Context) -> Outcome:
         {
             "parameters": models.count_parameters(network),
             "weights": section.weights,
-            "compute": compute_used(context.recipe, device),
+            **(trained.notes if trained else {"compute": compute_used(context.recipe, device)}),
         },
     )

@@ -1,8 +1,9 @@
-"""One way to train for teacher, distill and quantize: the recipe's images, the one loop, the best epoch kept."""
+"""One way to train for teacher, distill and quantize: the recipe's images, the one loop, checkpoints, the best epoch kept."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,20 @@ from torch import nn
 from edgekd import data, distill
 from edgekd.recipe import Training
 from edgekd.stages.accuracy import right
-from edgekd.stages.compute import precision
+from edgekd.stages.checkpoint import Checkpoint
+from edgekd.stages.compute import compute_used, precision
 from edgekd.stages.context import Context
 from edgekd.stages.images import open_images
 from edgekd.stages.networks import held_out_logits
+from edgekd.stages.stop import STOP
+
+
+@dataclass(frozen=True)
+class Trained:
+    """curves: for curves.json. notes: on what it was computed, and, where it was so, at which steps it was taken up again."""
+
+    curves: dict[str, Any]
+    notes: dict[str, Any]
 
 
 def train(
@@ -24,29 +35,55 @@ def train(
     method: distill.Method,
     section: Training,
     name: str,
-    teacher: nn.Module | None,
     device: torch.device,
-) -> distill.FitResult:
-    """Train ``network`` by ``method`` on the recipe's train images; the best epoch by held-out accuracy is left in it."""
+    *,
+    teacher: nn.Module | None = None,
+    evaluate: Callable[[nn.Module], float] | None = None,
+) -> Trained:
+    """Train ``network`` by ``method`` on the recipe's train images; the best epoch is left in it.
+
+    name: of the recipe's section, for messages and for the checkpoint: a training stopped before goes on where it was kept.
+    evaluate: what the best epoch is chosen by, in [0, 1], from a network in eval mode; without it, held-out top-1.
+    Raises Interrupted: the process is to end; the training is kept.
+    """
     recipe, images = context.recipe, open_images(context)
     batches = data.Batches(
         images.train, batch_size=section.batch_size, views=method.views, preprocessing=images.preprocessing,
         hflip=images.hflip, seed=recipe.seed, device=device,
     )  # fmt: skip
+    done, total, compute = 0, section.epochs * len(batches), compute_used(recipe, device)
+
+    def say(note: str) -> None:
+        context.say({"done": done, "total": total, "note": note})
+
+    def tell(event: Mapping[str, Any]) -> None:
+        nonlocal done
+        done, top1 = event["done"], event["held_out_top1"]
+        say(f"loss {event['loss']:.3f}" + (f", held-out top1 {top1:.3f}" if top1 is not None else "") + resumed)
 
     def held_out_top1(candidate: nn.Module) -> float:
         return float(np.mean(right(held_out_logits(context, candidate), images.held_out.labels)))
 
-    def tell(event: Mapping[str, Any]) -> None:
-        top1 = event["held_out_top1"]
-        note = f"loss {event['loss']:.3f}" + (f", held-out top1 {top1:.3f}" if top1 is not None else "")
-        context.say({"done": event["done"], "total": event["total"], "note": note})
-
-    result = distill.fit(
-        network.to(device), method, batches, teacher=teacher.to(device) if teacher is not None else None,
-        evaluate=held_out_top1, epochs=section.epochs, learning_rate=section.learning_rate, momentum=section.momentum,
-        weight_decay=section.weight_decay, warmup=section.warmup, precision=precision(recipe, device), seed=recipe.seed,
-        section=name, on_progress=tell,
-    )  # fmt: skip
+    checkpoint = Checkpoint(context.checkpoint, name, compute, say) if context.checkpoint is not None else None
+    state = checkpoint.load() if checkpoint is not None else None
+    resumed = ""
+    if state is not None:
+        done, resumed = state["step"], f", resumed at step {state['step']} of {total}"
+        say(resumed.removeprefix(", "))
+    elif checkpoint is not None and checkpoint.refused:
+        say(checkpoint.refused)
+    with STOP.waits():
+        result = distill.fit(
+            network.to(device), method, batches, teacher=teacher.to(device) if teacher is not None else None,
+            evaluate=evaluate or held_out_top1, epochs=section.epochs, learning_rate=section.learning_rate,
+            momentum=section.momentum, weight_decay=section.weight_decay, warmup=section.warmup,
+            precision=precision(recipe, device), seed=recipe.seed, section=name, on_progress=tell, resume=state,
+            after_step=checkpoint.after_step if checkpoint is not None else None,
+        )  # fmt: skip
     distill.put_back(network, result.best_state)
-    return result
+    notes: dict[str, Any] = {"compute": compute}
+    if checkpoint is not None and checkpoint.resumed:
+        notes |= {"resumed": checkpoint.resumed, "steps": total}
+    if checkpoint is not None and checkpoint.refused:
+        notes["checkpoint"] = checkpoint.refused
+    return Trained(result.curves, notes)

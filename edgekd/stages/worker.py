@@ -1,15 +1,18 @@
 """The worker: one child process for consecutive torch steps, so that the parent never loads torch and a crash has a name.
 
 Requests come as JSON lines on stdin, answers and progress go as JSON lines to the file descriptor given as the only argument;
-stdout and stderr stay free for what libraries print. When the parent dies, stdin ends and so does the worker.
+stdout and stderr stay free for what libraries print. When the parent dies, stdin ends and so does the worker; a training is kept
+first, as it is at SIGTERM, SIGINT and SIGHUP (``stages.stop``).
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
 import queue
+import signal
 import sys
 import threading
 import traceback
@@ -17,10 +20,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from edgekd.core import EdgekdError, EnvironmentProblem, InputError, Outcome
+from edgekd.core import EdgekdError, EnvironmentProblem, Interrupted, Outcome
 from edgekd.core.files import disk_problems
 from edgekd.recipe import Recipe
 from edgekd.stages.context import Context, Input
+from edgekd.stages.stop import STOP, end_by
 
 
 def call_stage(entry: str, context: Context) -> Outcome:
@@ -54,22 +58,27 @@ def context_from_json(request: Mapping[str, Any], say: Callable[[Mapping[str, An
         name: Input(Outcome.from_json(one["outcome"]), Path(one["folder"])) for name, one in request["inputs"].items()
     }  # fmt: skip
     cache = Path(request["cache"]) if request["cache"] else None
-    return Context(Recipe.from_json(request["recipe"]), Path(request["folder"]), inputs, request["target"], cache, say)
+    recipe, folder, checkpoint = Recipe.from_json(request["recipe"]), Path(request["folder"]), Path(request["checkpoint"])
+    return Context(recipe, folder, inputs, request["target"], cache, say, smoke=request["smoke"], checkpoint=checkpoint)
 
 
 def main() -> None:
+    STOP.listen()
     answers = os.fdopen(int(sys.argv[1]), "w", buffering=1)
     requests: queue.Queue[str] = queue.Queue()
     threading.Thread(target=_read_until_parent_dies, args=(requests,), daemon=True).start()
 
     def answer(kind: str, value: Any) -> None:
-        answers.write(json.dumps({kind: value}) + "\n")
+        with contextlib.suppress(BrokenPipeError):  # a dead parent ends stdin too, and that ends this process
+            answers.write(json.dumps({kind: value}) + "\n")
 
     while True:
         request = json.loads(requests.get())
         try:
             outcome = call_stage(request["entry"], context_from_json(request, lambda event: answer("progress", dict(event))))
             answer("outcome", outcome.as_json())
+        except Interrupted:
+            end_by(STOP.asked or signal.SIGTERM)
         except EdgekdError as error:
             is_bug = error.code == EdgekdError.code
             answer("error", {**error.as_json(), "traceback": traceback.format_exc() if is_bug else None})
@@ -78,7 +87,7 @@ def main() -> None:
 def _read_until_parent_dies(requests: queue.Queue[str]) -> None:
     for line in sys.stdin:
         requests.put(line)
-    os._exit(InputError.exit_code)
+    STOP.now_or_soon()
 
 
 if __name__ == "__main__":
