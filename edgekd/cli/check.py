@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgekd.cli import options
 from edgekd.cli.screen import print_json
 
 if TYPE_CHECKING:
@@ -14,16 +15,12 @@ if TYPE_CHECKING:
     from edgekd.pipeline import Plan, PlannedStep
     from edgekd.recipe import Recipe
 
-DEFAULT_RUNS = Path("runs")
-
 
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
-@click.option(
-    "--run-dir", type=click.Path(path_type=Path), help="Folder of the run that may hold finished steps.  [default: runs/<name>]"
-)
-@click.option("--set", "overrides", multiple=True, metavar="a.b.c=v", help="Change one value of the recipe; may be repeated.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, on success and on failure.")
+@options.run_dir
+@options.overrides
+@options.as_json
 def check(recipe: Path, run_dir: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Validate RECIPE; show what it would do.
 
@@ -34,7 +31,7 @@ def check(recipe: Path, run_dir: Path | None, overrides: tuple[str, ...], as_jso
     from edgekd.recipe import load
 
     loaded = load(recipe, overrides)
-    plan = make_plan(loaded, store_of(run_dir or DEFAULT_RUNS / loaded.name, DEFAULT_RUNS))
+    plan = make_plan(loaded, store_of(run_dir or options.RUNS / loaded.name, options.RUNS))
     if as_json:
         print_json(_document(loaded, plan))
     else:

@@ -9,27 +9,40 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgekd.cli import options
 from edgekd.cli.screen import print_json
 from edgekd.core import Interrupted
 
-DEFAULT_RUNS = Path("runs")
+if TYPE_CHECKING:
+    from edgekd.pipeline import Control
 
 
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
-@click.option(
-    "--run-dir", type=click.Path(path_type=Path), help="Folder of the run; the same folder resumes it.  [default: runs/<name>]"
-)
-@click.option("--set", "overrides", multiple=True, metavar="a.b.c=v", help="Change one value of the recipe; may be repeated.")
+@options.run_dir
+@options.overrides
+@click.option("--from", "start", metavar="STAGE", help="Reuse all before this stage, which must be there; make it again and on.")
 @click.option("--until", metavar="STAGE", help="Stop after this stage.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of the table, on success and on failure.")
+@click.option("--keep-going", is_flag=True, help="Go on after a failed gate; it still exits with 3 and leaves no bundle.")
+@click.option("--smoke", is_flag=True, help="Try every stage on a handful of images, in runs/<name>-smoke; exits with 4.")
+@click.option("--remeasure", is_flag=True, help="Measure again what is measured on devices.")
+@click.option("--require", multiple=True, metavar="TARGET", help="Exit with 4 if this target is not measured; may be repeated.")
+@options.as_json
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
 @click.option("-v", "--verbose", is_flag=True, help="Say the key of every step.")
 def pipeline(
-    recipe: Path, run_dir: Path | None, overrides: tuple[str, ...], until: str | None, as_json: bool, quiet: bool, verbose: bool
+    recipe: Path,
+    run_dir: Path | None,
+    overrides: tuple[str, ...],
+    require: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+    **asked: Any,
 ) -> None:
     """Take RECIPE through the whole chain: teacher, student, quantization, export, benchmark, bundle.
 
@@ -38,17 +51,17 @@ def pipeline(
     """
     from edgekd.cli.progress import ProgressLog
     from edgekd.core.files import write_atomic, write_json
-    from edgekd.pipeline import Runner, Store, run_document, run_verdict, store_of
+    from edgekd.pipeline import Control, Runner, Store, requiring, run_document, store_of, to_go_on
     from edgekd.recipe import load
     from edgekd.report import render_html, render_terminal, screen_of
 
     started = time.time()
-    loaded = load(recipe, overrides)
-    folder = run_dir or DEFAULT_RUNS / loaded.name
+    control = Control(**asked)
+    loaded = requiring(load(recipe, overrides), require)
+    folder = run_dir or options.RUNS / (loaded.name + "-smoke" * control.smoke)
     with interruptible(), ProgressLog(-1 if quiet else int(verbose)) as log:
-        walk = Runner(loaded, folder, Store(store_of(folder, DEFAULT_RUNS)), log, until).walk()
-    done_as_asked = walk.error is None and run_verdict(walk, loaded)[0] is None
-    resume = _words(recipe, run_dir, overrides, None if done_as_asked else until)
+        walk = Runner(loaded, folder, Store(store_of(folder, options.RUNS)), log, control).walk()
+    resume = _words(recipe, run_dir, overrides, require, to_go_on(walk, loaded))
     document = run_document(walk, loaded, folder, resume=resume, started=started)
     write_json(folder / "report.json", document)
     write_atomic(folder / "report.html", render_html(document, folder))
@@ -74,9 +87,14 @@ def interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _words(recipe: Path, run_dir: Path | None, overrides: tuple[str, ...], until: str | None) -> list[str]:
+def _words(
+    recipe: Path, run_dir: Path | None, overrides: tuple[str, ...], require: tuple[str, ...], control: Control
+) -> list[str]:
     """The command that goes on with this run."""
     words = ["edgekd", "pipeline", str(recipe)]
     words += ["--run-dir", str(run_dir)] if run_dir else []
     words += [word for one in overrides for word in ("--set", one)]
-    return words + (["--until", until] if until else [])
+    words += [word for stage, flag in ((control.start, "--from"), (control.until, "--until")) if stage for word in (flag, stage)]
+    flags = {"--keep-going": control.keep_going, "--smoke": control.smoke, "--remeasure": control.remeasure}
+    words += [flag for flag, given in flags.items() if given]
+    return words + [word for one in require for word in ("--require", one)]

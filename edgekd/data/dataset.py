@@ -126,16 +126,25 @@ class Dataset:
 
 
 def open_dataset(
-    section: DataSection, *, root: Path | None, cache: Path | None = None, normalization: Normalization | None = None
+    section: DataSection,
+    *,
+    root: Path | None,
+    cache: Path | None = None,
+    normalization: Normalization | None = None,
+    most: Mapping[str, int] | None = None,
 ) -> Dataset:
     """The data set a recipe's ``data`` section names; nothing is decoded yet.
 
     root: the folder that a relative ``path`` starts from (None: the working folder). cache: a folder for decoded images that do
-    not fit into memory. normalization: (mean, std) to use instead of those of the train images, such as IMAGENET.
+    not fit into memory. normalization: (mean, std) to use instead of those of the train images, such as IMAGENET. most: by
+    split, how many of its images to keep, classes as even as they allow; None keeps all.
     Raises InputError as list_images and split do.
     """
     listing = _list(section, root)
-    return Dataset(listing, split(listing, section.split_seed), section, cache, normalization)
+    splits = split(listing, section.split_seed)
+    if most is not None:
+        splits = {name: spread(items, most[name], section.split_seed) for name, items in splits.items()}
+    return Dataset(listing, splits, section, cache, normalization)
 
 
 def describe(section: DataSection, *, root: Path | None, memo: Path | None = None) -> Description:

@@ -1,15 +1,17 @@
 """The chain walked: a torch-free table of stages, keys, the store, the runner and its verdict."""
 
 from edgekd.pipeline.chain import CHAIN, STAGES, Stage, Step, steps
+from edgekd.pipeline.control import Control, requiring
 from edgekd.pipeline.document import run_document
 from edgekd.pipeline.plan import Plan, PlannedStep, make_plan
 from edgekd.pipeline.runner import Row, Runner, Walk, store_of
 from edgekd.pipeline.store import Store
-from edgekd.pipeline.verdict import run_verdict, target_verdicts
+from edgekd.pipeline.verdict import run_verdict, target_verdicts, to_go_on
 
 __all__ = [
     "CHAIN",
     "STAGES",
+    "Control",
     "Plan",
     "PlannedStep",
     "Row",
@@ -19,9 +21,11 @@ __all__ = [
     "Store",
     "Walk",
     "make_plan",
+    "requiring",
     "run_document",
     "run_verdict",
     "steps",
     "store_of",
     "target_verdicts",
+    "to_go_on",
 ]

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekd import __version__
+from edgekd.core import Verdict
 from edgekd.pipeline.keys import library_versions
 from edgekd.pipeline.runner import Row, Walk
 from edgekd.pipeline.verdict import run_verdict, target_verdicts
@@ -20,7 +21,7 @@ from edgekd.recipe import Recipe
 def run_document(walk: Walk, recipe: Recipe, run_dir: Path, *, resume: list[str], started: float) -> dict[str, Any]:
     """resume: the words of the command that goes on with this run. started: seconds since 1970."""
     verdict, exit_code = run_verdict(walk, recipe)
-    bundle = next((row for row in walk.rows if row.step.stage.name == "bundle" and row.status in ("done", "cached")), None)
+    made = any(row.step.stage.name == "bundle" and row.status in ("done", "cached") for row in walk.rows)
     described = walk.described
     return {
         "schema": 1,
@@ -33,9 +34,11 @@ def run_document(walk: Walk, recipe: Recipe, run_dir: Path, *, resume: list[str]
         "unmeasured": [target.name for target in target_verdicts(walk, recipe) if target.verdict.value == "NOT_MEASURED"],
         "targets": [target.as_json() for target in target_verdicts(walk, recipe)],
         "stages": [_row(row) for row in walk.rows],
-        **({"bundle": str(run_dir / "bundle")} if bundle else {}),
+        **({"bundle": str(run_dir / "bundle")} if made and verdict is not Verdict.FAIL else {}),
         "report": str(run_dir / "report.html"),
-        "until": walk.until,
+        "until": walk.control.until,
+        "smoke": walk.control.smoke,
+        "keep_going": walk.control.keep_going,
         "environment": {
             "system": platform.platform(),
             "cpus": len(os.sched_getaffinity(0)),

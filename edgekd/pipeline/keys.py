@@ -29,8 +29,8 @@ LIBRARIES = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "numpy
 class Keys:
     """The keys of one recipe's steps. Reads the images once and asks each device who it is once, both when first needed."""
 
-    def __init__(self, recipe: Recipe, digest_memo: Path | None) -> None:
-        self.recipe, self._digest_memo = recipe, digest_memo
+    def __init__(self, recipe: Recipe, digest_memo: Path | None, *, smoke: bool = False) -> None:
+        self.recipe, self._digest_memo, self._smoke = recipe, digest_memo, smoke
         self.not_measured = targets.why_not_measured(recipe.targets)
         self._identities: dict[str, Mapping[str, Any]] = {}
 
@@ -42,7 +42,7 @@ class Keys:
     def parts(self, step: Step, inputs: Mapping[str, Outcome]) -> dict[str, Any]:
         """What ``step``'s key is made of. Raises DeviceError if its device does not answer."""
         device = self._identity(step.target) if step.target else None
-        return key_parts(step, self.recipe, inputs, data=self.described.digest, device=device)
+        return key_parts(step, self.recipe, inputs, data=self.described.digest, device=device, smoke=self._smoke)
 
     def _identity(self, target: str) -> Mapping[str, Any]:
         if target not in self._identities:
@@ -52,18 +52,25 @@ class Keys:
 
 
 def key_parts(
-    step: Step, recipe: Recipe, inputs: Mapping[str, Outcome], *, data: str | None, device: Mapping[str, Any] | None
+    step: Step,
+    recipe: Recipe,
+    inputs: Mapping[str, Outcome],
+    *,
+    data: str | None,
+    device: Mapping[str, Any] | None,
+    smoke: bool = False,
 ) -> dict[str, Any]:
     """Everything step's key is made of, readable, as the store keeps it beside the result.
 
     inputs: outcomes of the needed steps by step name. data: digest of the images; device: identity of the target, for steps
-    that have one.
+    that have one. smoke: what was made of a handful of images is never taken for a real result.
     """
     stage = step.stage
     sections = {name: _that_counts(name, section, recipe) for name, section in recipe.as_json().items()}
     return {
         "stage": stage.name,
         "version": stage.version,
+        "smoke": smoke,
         "source": source_digest(stage),
         "libraries": library_versions(),
         "recipe": {name: sections[name] for name in stage.reads},

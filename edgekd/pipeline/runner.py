@@ -6,25 +6,39 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from edgekd import data
-from edgekd.core import EdgekdError, EnvironmentProblem, Gate, Interrupted, Judgement, Measurement, Outcome, Verdict, judge
+from edgekd.core import (
+    EdgekdError,
+    EnvironmentProblem,
+    Gate,
+    InputError,
+    Interrupted,
+    Judgement,
+    Measurement,
+    Outcome,
+    Verdict,
+    judge,
+)
 from edgekd.core.files import disk_problems
 from edgekd.core.lock import locked
 from edgekd.pipeline.chain import CHAIN, Step, needed_steps, steps
+from edgekd.pipeline.control import Control
 from edgekd.pipeline.keys import Keys, key_of
 from edgekd.pipeline.ready import require_ready
-from edgekd.pipeline.state import State
+from edgekd.pipeline.state import Openings, State
 from edgekd.pipeline.store import Store, Stored
 from edgekd.pipeline.worker import Worker
 from edgekd.recipe import Recipe
-from edgekd.stages import Context, Input
+from edgekd.stages import Context, Input, smoke
 from edgekd.stages.worker import call_stage
 
 LEAST_FREE_BYTES = 200 * 2**20  # a run of the shipped recipe writes about 120 MB
+NOT_JUDGED = "a smoke run judges nothing"
 Listener = Callable[[Mapping[str, Any]], None]
 
 
@@ -52,8 +66,8 @@ class Walk:
     rows: tuple[Row, ...]
     error: EdgekdError | None
     not_measured: Mapping[str, str]
-    until: str | None
-    test_opened: int
+    control: Control
+    test_opened: int | None
     described: data.Description | None
 
 
@@ -65,37 +79,44 @@ def store_of(run_dir: Path, default_runs: Path) -> Path:
 class Runner:
     """Walks one recipe into one run folder. Use ``walk`` once."""
 
-    def __init__(self, recipe: Recipe, run_dir: Path, store: Store, listen: Listener, until: str | None = None) -> None:
-        self.recipe, self.run_dir, self.store, self.listen, self.until = recipe, run_dir, store, listen, until
-        self.keys = Keys(recipe, store.folder / "digests.json")
+    def __init__(self, recipe: Recipe, run_dir: Path, store: Store, listen: Listener, control: Control) -> None:
+        control.check()
+        self.recipe = smoke.shortened(recipe) if control.smoke else recipe
+        self.run_dir, self.store, self.listen, self.control = run_dir, store, listen, control
+        self.keys = Keys(self.recipe, store.folder / "digests.json", smoke=control.smoke)
         self.target_names = tuple(recipe.targets)
         self.steps = tuple(steps(self.target_names))
-        self.wanted = frozenset(steps(self.target_names, until))
+        self.wanted = frozenset(steps(self.target_names, control.until))
         self.state = State(run_dir / "state.json")
+        self.openings = Openings(store.folder / "test_opened.json")
         self.not_measured = self.keys.not_measured
         self.rows: dict[Step, Row] = {}
 
     def walk(self) -> Walk:
-        """Run, reuse or skip every step. Errors of a step end the walk and are returned in it; what keeps a walk from starting
-        (a recipe that cannot be run, the run's lock) is raised, and no folder is made."""
+        """Run, reuse or skip every step. Errors of a step end the walk and are returned in it. What keeps a walk from starting
+        (a recipe that cannot be run, the run's lock, nothing to start from) is raised, and the folder stays as it was."""
         require_ready(self.recipe)
         error: EdgekdError | None = None
         described: data.Description | None = None
         with locked(self.run_dir / ".lock", f"the run {self.run_dir}"), Worker(self.run_dir / "worker.log") as worker:
+            self.state.claim(smoke=self.control.smoke)
+            self._require_what_comes_before()
             try:
                 described = self._described()
                 for stage in CHAIN:
                     for step in (step for step in self.steps if step.stage is stage and step in self.wanted):
                         self._take(step, worker)
-                    failed = [judged for row in self.rows.values() for judged in row.judgements if judged.verdict is Verdict.FAIL]
-                    if failed:
+                    if self._failed() and not self.control.keep_going:
                         break
             except EdgekdError as problem:
                 error = problem
+                with suppress(Interrupted):  # a second signal kills the worker, and the report is still written
+                    worker.close()
             rows = tuple(self.rows.get(step) or self._not_reached(step, error) for step in self.steps)
-            if not isinstance(error, Interrupted):
+            if self._failed() or not isinstance(error, Interrupted):
                 self._withdraw_bundle(rows)
-        return Walk(rows, error, self.not_measured, self.until, self.state.test_opened, described)
+        opened = self.openings.of(described.digest) if described else None
+        return Walk(rows, error, self.not_measured, self.control, opened, described)
 
     def _described(self) -> data.Description:
         """The images; where the run before this one in the folder had others, their notes say so, and so does the log at once."""
@@ -106,15 +127,34 @@ class Runner:
         self.listen({"event": "note", "text": changed})
         return replace(described, notes=(*described.notes, changed))
 
+    def _require_what_comes_before(self) -> None:
+        """With ``--from``: raise InputError unless every step before it is in the store; nothing is trained by surprise."""
+        outcomes: dict[Step, Outcome] = {}
+        for step in (one for one in self.steps if self.control.takes_as_it_is(one) and one.target not in self.not_measured):
+            parts = self.keys.parts(step, {need.name: outcomes[need] for need in self._inputs_of(step)})
+            stored = self.store.find(key_of(parts))
+            if stored is None:
+                what = f"the walk cannot start at {self.control.start}: no finished {step.name} of this recipe is in the store"
+                fix = f"give --until {step.stage.name} in place of --from {self.control.start} to make it"
+                raise InputError(what, where="--from", seen=f"key {key_of(parts)}", fix=fix)
+            outcomes[step] = stored.outcome
+
+    def _failed(self) -> bool:
+        return any(judged.verdict is Verdict.FAIL for row in self.rows.values() for judged in row.judgements)
+
     def _withdraw_bundle(self, rows: tuple[Row, ...]) -> None:
-        """A bundle of an earlier walk does not stay where an app looks for it when this walk failed before making one."""
+        """A bundle does not stay where an app looks for it when this walk failed: not an earlier walk's, nor its own."""
         for row in rows:
-            if row.step.stage.name == "bundle" and row.step in self.wanted and row.status in ("failed", "skipped"):
+            failed = row.status in ("failed", "skipped") or self._failed()
+            if row.step.stage.name == "bundle" and row.step in self.wanted and failed:
                 shutil.rmtree(self.run_dir / row.step.name, ignore_errors=True)
 
     def _take(self, step: Step, worker: Worker) -> None:
         if step.target in self.not_measured:
             self._finish(Row(step, "skipped", why=self.not_measured[step.target or ""]))
+            return
+        if step.stage.name == "bundle" and self._failed():  # in a walk that keeps going
+            self._finish(Row(step, "skipped", why="withheld: a gate failed; one with waive lets a miss through"))
             return
         self.listen({"event": "start", "step": step.name})
         started = time.monotonic()
@@ -122,9 +162,7 @@ class Runner:
             inputs = {need.name: self.rows[need] for need in self._inputs_of(step)}
             parts = self.keys.parts(step, {name: row.outcome for name, row in inputs.items()})
             key = key_of(parts)
-            stored = self.store.find(key)
-            if stored and to_be_renewed(step, stored.outcome, self.recipe):
-                stored = None
+            stored = self._reusable(step, key)
             status = "cached" if stored else "done"
             if stored is None:
                 stored = self._make(step, key, parts, inputs, worker)
@@ -135,35 +173,42 @@ class Runner:
                 worker.write_down(problem, "".join(traceback.format_exception(problem)))
             self._finish(Row(step, "failed", seconds=time.monotonic() - started, why=str(problem)))
             raise
-        judgements = tuple(
-            judge(gate, _measured(stored.outcome, gate)) for gate in self.recipe.gates_of(step.stage.name, step.target)
-        )
+        judgements = self._judged(step, stored.outcome)
         age = stored.age_s if status == "cached" else None
         self._finish(Row(step, status, stored.outcome, judgements, key, stored.seconds, age))
+
+    def _reusable(self, step: Step, key: str) -> Stored | None:
+        """What the store has of this step, unless it is to be made again."""
+        stored = None if self.control.makes_again(step) else self.store.find(key)
+        if stored and not self.control.takes_as_it_is(step) and to_be_renewed(step, stored.outcome, self.recipe):
+            return None
+        return stored
 
     def _make(self, step: Step, key: str, parts: Mapping[str, Any], inputs: Mapping[str, Row], worker: Worker) -> Stored:
         self._require_disk()
         with self.store.lock(key), self.store.new_folder(key) as folder:
             started = time.monotonic()
-            if step.stage.name == "benchmark":
-                self.state.count_test_opened()
+            if step.stage.name == "benchmark" and not self.control.smoke:
+                self.openings.add(self.keys.described.digest)
             if step.stage.torch:
-                outcome = worker.run(self._request(step, folder, inputs), lambda event: self._progress(step, event))
+                outcome = worker.run(self._request(step, key, folder, inputs), lambda event: self._progress(step, event))
             else:
                 worker.close()  # its memory is free, and nothing of ours computes, before a device is timed
                 given = {name: Input(row.outcome, self.run_dir / row.step.name) for name, row in inputs.items()}
                 say: Listener = lambda event: self._progress(step, event)  # noqa: E731
-                context = Context(self.recipe, folder, given, step.target, self.store.folder, say)
+                context = Context(self.recipe, folder, given, step.target, self.store.folder, say, smoke=self.control.smoke)
                 outcome = call_stage(step.stage.entry, context)
             return self.store.commit(key, folder, outcome, time.monotonic() - started, parts)
 
-    def _request(self, step: Step, folder: Path, inputs: Mapping[str, Row]) -> dict[str, Any]:
+    def _request(self, step: Step, key: str, folder: Path, inputs: Mapping[str, Row]) -> dict[str, Any]:
         return {
             "entry": step.stage.entry,
             "recipe": {**self.recipe.as_json(), "folder": str(self.recipe.folder)},
             "folder": str(folder.resolve()),
             "target": step.target,
             "cache": str(self.store.folder.resolve()),
+            "smoke": self.control.smoke,
+            "checkpoint": str(self.store.checkpoint(key).resolve()),
             "inputs": {
                 name: {"outcome": row.outcome.as_json(), "folder": str((self.run_dir / row.step.name).resolve())}
                 for name, row in inputs.items()
@@ -178,19 +223,23 @@ class Runner:
         if step.target in self.not_measured:
             why = self.not_measured[step.target or ""]
         elif step not in self.wanted:
-            why = f"after --until {self.until}"
+            why = f"after --until {self.control.until}"
         else:
             why = "an earlier step failed" if error else "an earlier gate failed"
-        return self._judge_unmeasured(Row(step, "skipped", why=why))
+        return Row(step, "skipped", judgements=self._judged(step, Outcome()), why=why)
 
     def _finish(self, row: Row) -> None:
-        row = row if row.outcome.measurements else self._judge_unmeasured(row)
+        row = row if row.judgements else replace(row, judgements=self._judged(row.step, row.outcome))
         self.rows[row.step] = row
         self.listen({"event": "end", "step": row.step.name, "status": row.status, "row": row})
 
-    def _judge_unmeasured(self, row: Row) -> Row:
-        judgements = tuple(judge(gate, None) for gate in self.recipe.gates_of(row.step.stage.name, row.step.target))
-        return replace(row, judgements=judgements)
+    def _judged(self, step: Step, outcome: Outcome) -> tuple[Judgement, ...]:
+        """The step's gates on what it measured. In a smoke run none is judged, whatever the numbers say."""
+        gates = self.recipe.gates_of(step.stage.name, step.target)
+        judged = [judge(gate, _measured(outcome, gate)) for gate in gates]
+        if not self.control.smoke:
+            return tuple(judged)
+        return tuple(one if one.verdict is Verdict.NOT_MEASURED else _left_open(one) for one in judged)
 
     def _progress(self, step: Step, event: Mapping[str, Any]) -> None:
         self.listen({"event": "progress", "step": step.name, **event})
@@ -212,6 +261,10 @@ def to_be_renewed(step: Step, outcome: Outcome, recipe: Recipe) -> bool:
         return False
     asked = [_measured(outcome, gate) for gate in recipe.gates_of(step.stage.name, step.target) if gate.waive is None]
     return any(one is not None and one.suspect for one in asked)
+
+
+def _left_open(judged: Judgement) -> Judgement:
+    return replace(judged, verdict=Verdict.INCONCLUSIVE, why=NOT_JUDGED, n_needed=None)
 
 
 def _measured(outcome: Outcome, gate: Gate) -> Measurement | None:

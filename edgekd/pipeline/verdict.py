@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from edgekd.core import Verdict, worst
 from edgekd.pipeline.chain import CHAIN
+from edgekd.pipeline.control import Control
 from edgekd.pipeline.runner import Walk
 from edgekd.recipe import Recipe
 
@@ -29,6 +30,7 @@ class TargetVerdict:
 def target_verdicts(walk: Walk, recipe: Recipe) -> tuple[TargetVerdict, ...]:
     """A target passes when its benchmark ran and all its gates hold; without a benchmark it is NOT_MEASURED."""
     results = []
+    nothing_judged = walk.control.smoke or not any(row.judgements for row in walk.rows)
     for name, spec in recipe.targets.items():
         rows = [row for row in walk.rows if row.step.target == name]
         judged = [judgement.verdict for row in rows for judgement in row.judgements]
@@ -39,9 +41,11 @@ def target_verdicts(walk: Walk, recipe: Recipe) -> tuple[TargetVerdict, ...]:
             failed = Verdict.FAIL in judged
             reason = next((row.why for row in rows if row.status == "failed"), None) or "its benchmark did not run"
             verdict, why = (Verdict.FAIL, "a gate failed before its benchmark") if failed else (Verdict.NOT_MEASURED, reason)
+        elif judged:
+            verdict, why = worst(judged), f"{len(judged)} gates"
         else:
-            verdict = worst(judged) if judged else Verdict.PASS
-            why = f"{len(judged)} gates" if judged else "measured; the recipe sets no gate on it"
+            verdict = Verdict.INCONCLUSIVE if nothing_judged else Verdict.PASS
+            why = "measured; the recipe sets no gate on it"
         results.append(TargetVerdict(name, spec.required, verdict, why))
     return tuple(results)
 
@@ -49,27 +53,44 @@ def target_verdicts(walk: Walk, recipe: Recipe) -> tuple[TargetVerdict, ...]:
 def run_verdict(walk: Walk, recipe: Recipe) -> tuple[Verdict | None, int]:
     """The run's verdict, None if it could not be judged (an error, or ``--until``), and the exit code.
 
-    Gates of a target that is not connected and only required when it is do not count. A run that measured no target, or left
-    out one that is always required, is INCONCLUSIVE; so is one bounded by ``--until`` that came as far as the targets.
+    Gates of a target that is not connected and only required when it is do not count. A run that judged nothing, measured no
+    target, or left out one that is always required, is INCONCLUSIVE; so is a smoke run, whatever it measured, and one bounded
+    by ``--until`` that left out a required target it came to.
     """
+    undecided = Verdict.INCONCLUSIVE, EXIT_OF[Verdict.INCONCLUSIVE]
     excused = {name for name in walk.not_measured if recipe.targets[name].required == "when-connected"}
     judged = [j.verdict for row in walk.rows if row.step.target not in excused for j in row.judgements]
     if walk.error is not None:
         return None, walk.error.exit_code
     if Verdict.FAIL in judged:
         return Verdict.FAIL, EXIT_OF[Verdict.FAIL]
-    if walk.until is not None and any(row.status == "skipped" and row.step.target not in walk.not_measured for row in walk.rows):
+    if walk.control.smoke:
+        return undecided
+    until = walk.control.until
+    if until is not None and any(row.status == "skipped" and row.step.target not in walk.not_measured for row in walk.rows):
         walked = [j.verdict for row in walk.rows if row.status != "skipped" for j in row.judgements]
-        left_out = _came_to_targets(walk.until) and any(name not in excused for name in walk.not_measured)
-        undecided = left_out or Verdict.INCONCLUSIVE in walked or Verdict.NOT_MEASURED in walked
-        return (Verdict.INCONCLUSIVE, EXIT_OF[Verdict.INCONCLUSIVE]) if undecided else (None, 0)
+        left_out = _came_to_targets(until) and any(name not in excused for name in walk.not_measured)
+        return undecided if left_out or Verdict.INCONCLUSIVE in walked or Verdict.NOT_MEASURED in walked else (None, 0)
     targets = target_verdicts(walk, recipe)
     counted = [target.verdict for target in targets if target.name not in excused]
-    if not counted:
-        return Verdict.INCONCLUSIVE, EXIT_OF[Verdict.INCONCLUSIVE]
+    if not counted or not judged:
+        return undecided
     verdict = worst([*judged, *counted])
     verdict = {Verdict.NOT_MEASURED: Verdict.INCONCLUSIVE, Verdict.WAIVED: Verdict.PASS}.get(verdict, verdict)
     return verdict, EXIT_OF[verdict]
+
+
+def to_go_on(walk: Walk, recipe: Recipe) -> Control:
+    """What to ask of the walk that goes on with this one: what this one did as asked is not asked for again.
+
+    After an error everything is, and ``--from`` starts where it ended. A smoke run is followed by the real one.
+    """
+    control = walk.control
+    if walk.error is not None:
+        reached = [row.step.stage.name for row in walk.rows if row.status in ("done", "cached", "failed")]
+        return replace(control, start=reached[-1] if control.start is not None and reached else control.start)
+    stopped_as_asked = run_verdict(walk, recipe)[0] is None
+    return replace(control, start=None, until=None if stopped_as_asked else control.until, smoke=False, remeasure=False)
 
 
 def _came_to_targets(until: str) -> bool:

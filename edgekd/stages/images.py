@@ -5,6 +5,7 @@ from __future__ import annotations
 from edgekd import data
 from edgekd.core import digest
 from edgekd.recipe import Recipe
+from edgekd.stages import smoke
 from edgekd.stages.context import Context
 
 Normalization = tuple[tuple[float, float, float], tuple[float, float, float]]
@@ -17,11 +18,14 @@ def normalization_of(recipe: Recipe) -> Normalization | None:
 
 
 def open_images(context: Context) -> data.Dataset:
-    """The data set, with the recipe's normalization."""
+    """The data set, with the recipe's normalization; in a smoke run a handful of it."""
     recipe = context.recipe
+    most = smoke.images_kept(recipe) if context.smoke else None
     normalization = normalization_of(recipe)
-    key = digest([recipe.as_json()["data"], str(recipe.folder), normalization])
+    key = digest([recipe.as_json()["data"], str(recipe.folder), normalization, most])
     if key not in _opened:
         _opened.clear()
-        _opened[key] = data.open_dataset(recipe.data, root=recipe.folder, cache=context.cache, normalization=normalization)
+        _opened[key] = data.open_dataset(
+            recipe.data, root=recipe.folder, cache=context.cache, normalization=normalization, most=most
+        )
     return _opened[key]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edgekd.pipeline import Runner, Stage, Store, chain, runner
+from edgekd.pipeline import Control, Runner, Stage, Store, chain, runner
 from edgekd.recipe import load
 
 RECIPE = """\
@@ -44,15 +44,16 @@ def toy_chain(request, monkeypatch):
 
 @pytest.fixture
 def walk(tmp_path, toy_chain):
-    """Walk the toy recipe into tmp_path/run; returns the Walk. ``calls`` of the returned function counts what really ran."""
+    """Walk the toy recipe into tmp_path/run as ``asked`` (fields of Control); returns the Walk. ``calls`` of the returned
+    function counts what really ran."""
 
-    def run(*overrides, until=None, events=None, name="run"):
+    def run(*overrides, events=None, name="run", **asked):
         path = tmp_path / "toy.yaml"
         if not path.exists():
             path.write_text(RECIPE)
         recipe = load(path, overrides)
         listen = events.append if events is not None else lambda event: None
-        return Runner(recipe, tmp_path / name, Store(tmp_path / "store"), listen, until).walk()
+        return Runner(recipe, tmp_path / name, Store(tmp_path / "store"), listen, Control(**asked)).walk()
 
     def calls():
         path = tmp_path / "store" / "calls.txt"

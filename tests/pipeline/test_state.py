@@ -1,25 +1,35 @@
-"""How often the test split was opened, and which images were seen last, across runs of one folder."""
+"""What runs remember: how often the test split of which images was opened, which images were seen last, what a folder is for."""
 
 import json
 
 import pytest
 
+from edgekd.core import InputError
 from edgekd.data import Description
-from edgekd.pipeline.state import State
+from edgekd.pipeline.state import Openings, State
 
 
 def images(digest="a" * 64, count=10):
     return Description(("cat", "dog"), {"train": count - 2, "held_out": 1, "test": 1}, digest, hflip=True, notes=())
 
 
-def test_openings_are_counted_on_disk_at_once_and_across_processes(tmp_path):
-    path = tmp_path / "state.json"
-    assert State(path).test_opened == 0
+def test_openings_are_counted_on_disk_at_once_across_processes_and_for_each_set_of_images(tmp_path):
+    path = tmp_path / "store" / "test_opened.json"
+    assert Openings(path).of("a") == 0
     assert not path.exists()
     for count in (1, 2):
-        state = State(path)
-        state.count_test_opened()
-        assert (state.test_opened, json.loads(path.read_text())["test_opened"]) == (count, count)
+        Openings(path).add("a")
+        assert (Openings(path).of("a"), json.loads(path.read_text())["a"]) == (count, count)
+    Openings(path).add("b")
+    assert (Openings(path).of("a"), Openings(path).of("b")) == (2, 1)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"a": "often"}'])
+def test_a_damaged_count_counts_from_zero(tmp_path, content):
+    path = tmp_path / "test_opened.json"
+    path.write_text(content)
+    Openings(path).add("a")
+    assert Openings(path).of("a") == 1
 
 
 def test_other_images_than_last_time_are_told_once_with_their_number_and_digest(tmp_path):
@@ -33,23 +43,22 @@ def test_other_images_than_last_time_are_told_once_with_their_number_and_digest(
     assert State(path).see_images(images("b" * 64, 1800)) is None
 
 
-def test_counting_forgets_no_images_and_seeing_images_no_count(tmp_path):
-    path = tmp_path / "state.json"
-    State(path).see_images(images())
-    State(path).count_test_opened()
-    assert State(path).see_images(images("b" * 64)) is not None
-    assert State(path).test_opened == 1
-
-
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"test_opened": "often"}', '{"opened": 3}', '{"images": {"digest": 3}}'])
-def test_a_damaged_file_counts_from_zero_and_knows_no_images(tmp_path, content):
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"opened": 3}', '{"images": {"digest": 3}}'])
+def test_a_damaged_file_knows_no_images_and_stands_in_a_folder_of_a_real_run(tmp_path, content):
     path = tmp_path / "state.json"
     path.write_text(content)
-    state = State(path)
-    assert (state.test_opened, state.see_images(images())) == (0, None)
+    assert State(path).see_images(images()) is None
+    path.write_text(content)
+    with pytest.raises(InputError, match="holds a real run"):
+        State(path).claim(smoke=True)
 
 
-def test_a_count_of_an_older_edgekd_is_kept(tmp_path):
-    path = tmp_path / "state.json"
-    path.write_text('{"test_opened": 3}')
-    assert State(path).test_opened == 3
+@pytest.mark.parametrize("smoke", [True, False])
+def test_a_folder_belongs_to_real_runs_or_to_smoke_runs_from_the_first_on(tmp_path, smoke):
+    path = tmp_path / "run" / "state.json"
+    State(path).claim(smoke=smoke)
+    State(path).see_images(images())
+    State(path).claim(smoke=smoke)
+    with pytest.raises(InputError, match="does not go into it") as refused:
+        State(path).claim(smoke=not smoke)
+    assert (refused.value.where, refused.value.exit_code) == (str(path.parent), 2)

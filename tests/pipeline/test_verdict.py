@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from edgekd.core import Gate, InputError, Interrupted, Measurement, Outcome, Verdict, judge, share
-from edgekd.pipeline import STAGES, Row, Step, Walk, run_document, run_verdict, steps, target_verdicts
+from edgekd.pipeline import STAGES, Control, Row, Step, Walk, run_document, run_verdict, steps, target_verdicts
 from edgekd.recipe import loads
 from edgekd.report.document import parse
 
@@ -39,15 +39,15 @@ def row(step, measurement=GOOD, *, gated=True, waive=None, status="done"):
     return Row(step, status, Outcome(measurements=measured), judgements, why=None if status == "done" else "not reached")
 
 
-def walk(*changed, error=None, until=None, not_measured=SILENT, gated=True):
+def walk(*changed, error=None, not_measured=SILENT, gated=True, **asked):
     """Every step is done and passes, but for the rows given; those of silent targets and after until are skipped."""
     rows = {one.step: one for one in changed}
-    wanted = set(steps(("cpu", "jetson"), until))
+    wanted = set(steps(("cpu", "jetson"), asked.get("until")))
     for step in steps(("cpu", "jetson")):
         skipped = step.target in not_measured or step not in wanted
         if step not in rows:
             rows[step] = row(step, gated=gated and step.target not in not_measured, status="skipped" if skipped else "done")
-    return Walk(tuple(rows[step] for step in steps(("cpu", "jetson"))), error, not_measured, until, 0, None)
+    return Walk(tuple(rows[step] for step in steps(("cpu", "jetson"))), error, not_measured, Control(**asked), 0, None)
 
 
 DISTILL, BENCHMARK, JETSON = Step(STAGES["distill"]), Step(STAGES["benchmark"], "cpu"), Step(STAGES["benchmark"], "jetson")

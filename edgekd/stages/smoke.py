@@ -1,0 +1,34 @@
+"""A smoke run: every stage on a handful of images, as fast as it can be. It shows that the chain walks, and proves nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgekd.recipe import Nothing, Recipe
+
+STEPS = 3  # of the one epoch of a training
+MOST_BATCH, LEAST_BATCH = 32, 2
+CALIBRATION_IMAGES = 32
+MEASURED_IMAGES = 64
+
+
+def shortened(recipe: Recipe) -> Recipe:
+    """The recipe with one epoch of small batches wherever it trains, and few calibration images; all else as it stands."""
+    trains = [recipe.teacher, recipe.quantize, *([] if isinstance(recipe.distill, Nothing) else [recipe.distill])]
+    batch = max(LEAST_BATCH, min([MOST_BATCH, *(section.batch_size for section in trains)]))
+
+    def short(section: Any) -> Any:
+        return section.model_copy(update={"epochs": min(section.epochs, 1), "batch_size": batch})
+
+    calibration = min(recipe.quantize.calibration_images, CALIBRATION_IMAGES)
+    changed = {
+        "teacher": short(recipe.teacher),
+        "distill": recipe.distill if isinstance(recipe.distill, Nothing) else short(recipe.distill),
+        "quantize": short(recipe.quantize).model_copy(update={"calibration_images": calibration}),
+    }
+    return recipe.model_copy(update=changed)
+
+
+def images_kept(recipe: Recipe) -> dict[str, int]:
+    """How many images of each split a ``shortened`` recipe walks with."""
+    return {"train": STEPS * recipe.teacher.batch_size, "held_out": MEASURED_IMAGES, "test": MEASURED_IMAGES}
