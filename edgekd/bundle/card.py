@@ -17,7 +17,7 @@ _MARKDOWN = re.compile(r"([\\`*_\[\]<>|#!~&])")
 class Card:
     """Facts of a bundle, in words. counts: images by split. measured: (where, measurement): ("cpu", latency_ms.p90).
 
-    not_measured: (target, why). data_license: None when the recipe's user has to know.
+    not_measured: (target, why). data_license: None when the recipe's user has to know. smoke: it was made to try the chain.
     """
 
     student: str
@@ -28,6 +28,7 @@ class Card:
     data_license: str | None
     measured: Sequence[tuple[str, Measurement]]
     not_measured: Sequence[tuple[str, str]]
+    smoke: bool = False
 
 
 def card_text(name: str, card: Card, labels: Sequence[str], models: Sequence[Mapping[str, object]], golden_cases: int) -> str:

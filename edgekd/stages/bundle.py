@@ -20,7 +20,7 @@ def run(context: Context) -> Outcome:
     models = [(flavour, export.path(flavour)) for flavour in FLAVOURS]
     artifacts = bundle.make(
         context.folder,
-        name=context.recipe.name,
+        name=context.recipe.name + "-smoke" * context.smoke,
         models=models,
         preprocessing=images.preprocessing,
         labels=images.classes,
@@ -55,4 +55,5 @@ def _card(context: Context) -> bundle.Card:
         data_license=LICENCES.get(recipe.data.source),
         measured=measured,
         not_measured=list(targets.why_not_measured(recipe.targets).items()),
+        smoke=context.smoke,
     )

@@ -38,3 +38,18 @@ def second(context):
     notes = {"words": context.recipe.gates_of("teacher")[0].waive} if os.environ.get("TOY") == "odd words" else {}
     artifacts = (context.keep("student", context.folder / "second.txt"),)
     return Outcome(artifacts, (share("top1", [True] * 8 + [False] * 2), Measurement("top1_drop", 0.1, "fraction", 10)), notes)
+
+
+def timed(context):
+    """A stage on a device."""
+    count(context, f"{context.target}/benchmark")
+    (context.folder / "opened.txt").write_text(context.input("distill").path("student").read_text())
+    return Outcome((context.keep("latencies", context.folder / "opened.txt"),), (share("top1", [True] * 8 + [False] * 2),))
+
+
+def bundled(context):
+    count(context, "bundle")
+    (context.folder / "model.onnx").write_text("a model")
+    return Outcome(
+        (context.keep("model", context.folder / "model.onnx"),), (Measurement("golden_agreement", 1.0, "fraction", 4),)
+    )
