@@ -1,4 +1,4 @@
-"""Export: one float graph with markers, the flavours made from it, and how far they are from the network they came from."""
+"""Export: one float graph with markers, and the flavours made from it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ if TYPE_CHECKING:
     from edgekd.export.files import layers, write
     from edgekd.export.flavours import FLAVOURS, flavour
     from edgekd.export.marked import float_export
-    from edgekd.export.parity import compare
     from edgekd.export.sessions import run_onnx
 
-__all__ = ["FLAVOURS", "compare", "flavour", "float_export", "layers", "run_onnx", "write"]
+__all__ = ["FLAVOURS", "flavour", "float_export", "layers", "run_onnx", "write"]
 
 _HOME = {  # torch and onnx load only when a name that needs them is used
     "FLAVOURS": "flavours",
-    "compare": "parity",
     "flavour": "flavours",
     "float_export": "marked",
     "layers": "files",

@@ -1,49 +1,46 @@
-"""Write every flavour of a network, checked by loading it; and list which layers each flavour runs in int8."""
+"""Write the flavours of a network, each checked by loading it; and list which layers each flavour runs in int8."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from onnx import ModelProto
 
 from edgekd.core.files import write_atomic
-from edgekd.export.flavours import FLAVOURS, flavour
+from edgekd.export.flavours import WEIGHT_BITS, flavour
 from edgekd.export.marked import WEIGHTED
 from edgekd.export.sessions import session
 
 
-def write(marked: ModelProto, sites: Mapping[str, Any], folder: Path, stem: str = "student") -> dict[str, Path]:
-    """Write ``<stem>.<flavour>.onnx`` for every flavour; each has loaded in onnxruntime. Returns flavour -> path."""
+def write(
+    marked: ModelProto, sites: Mapping[str, Any], folder: Path, flavours: Sequence[str], oldest_tensorrt: str | None = None
+) -> dict[str, Path]:
+    """Write ``student.<flavour>.onnx`` for each of ``flavours``; each has loaded in onnxruntime. Returns flavour -> path.
+
+    oldest_tensorrt: the version, such as "8.5", that must read the flavours for TensorRT. Raises as ``flavour`` does.
+    """
     paths = {}
-    for name in FLAVOURS:
-        content = flavour(marked, sites, name).SerializeToString(deterministic=True)
+    for name in flavours:
+        content = flavour(marked, sites, name, oldest_tensorrt).SerializeToString(deterministic=True)
         for optimised in (False, True):
             session(content, optimised=optimised)
-        paths[name] = folder / f"{stem}.{name}.onnx"
+        paths[name] = folder / f"student.{name}.onnx"
         write_atomic(paths[name], content)
     return paths
 
 
-def layers(marked: ModelProto, sites: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """Every weighted layer by flavour: {"layer", "op", "precision": "int8" | "fp32", "reason": why float, or null}."""
+def layers(marked: ModelProto, sites: Mapping[str, Any], flavours: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """Every weighted layer by flavour: {"layer", "op", "precision": "int8" | "fp16" | "fp32", "reason": why float, or null}."""
     quantized = {entry["layer"] for entry in sites["layers"]}
     reasons = {entry["layer"]: entry["reason"] for entry in sites["float"]}
-    listed: dict[str, list[dict[str, Any]]] = {}
-    for name in FLAVOURS:
-        listed[name] = []
-        for node in marked.graph.node:
-            if node.op_type not in WEIGHTED:
-                continue
-            layer = node.name
-            is_int8 = name != "fp32" and layer in quantized
-            why = (
-                None
-                if is_int8
-                else "this flavour is float"
-                if name == "fp32"
-                else reasons.get(layer, "not a layer placement knows")
-            )
-            listed[name].append({"layer": layer, "op": node.op_type, "precision": "int8" if is_int8 else "fp32", "reason": why})
-    return listed
+    weighted = [node for node in marked.graph.node if node.op_type in WEIGHTED]
+
+    def row(name: str, op: str, flavour: str) -> dict[str, Any]:
+        if flavour in WEIGHT_BITS and name in quantized:
+            return {"layer": name, "op": op, "precision": "int8", "reason": None}
+        why = reasons.get(name, "not a layer placement knows") if flavour in WEIGHT_BITS else "this flavour is float"
+        return {"layer": name, "op": op, "precision": "fp16" if flavour.endswith("fp16") else "fp32", "reason": why}
+
+    return {flavour: [row(node.name, node.op_type, flavour) for node in weighted] for flavour in flavours}

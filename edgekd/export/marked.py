@@ -6,6 +6,7 @@ import ast
 import copy
 import logging
 import warnings
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -135,8 +136,8 @@ def _run(model: ModelProto, images: Any) -> Any:
     return session.run(None, {INPUT: images})[0]
 
 
-def without_markers(model: ModelProto) -> ModelProto:
-    """A copy in which every reader of a marker reads what the marker reads."""
+def without_markers(model: ModelProto, keep: Collection[str] = ()) -> ModelProto:
+    """A copy in which every reader of a marker reads what the marker reads. keep: names of sites whose markers stay."""
     plain = ModelProto()
     plain.CopyFrom(model)
     source: dict[str, str] = {}
@@ -145,7 +146,7 @@ def without_markers(model: ModelProto) -> ModelProto:
     for node in plain.graph.node:
         for place, name in enumerate(node.input):
             node.input[place] = source.get(name, name)
-        if node.domain != "edgekd":
+        if node.domain != "edgekd" or node.attribute[0].s.decode() in keep:
             kept.append(node)
         elif node.output[0] in outputs:
             kept.append(onnx.helper.make_node("Identity", [node.input[0]], [node.output[0]], name=f"{node.name}_out"))

@@ -10,11 +10,11 @@ from onnx import ModelProto, numpy_helper
 
 from edgekd.core import InputError
 from edgekd.export import FLAVOURS, flavour, layers, run_onnx, write
-from edgekd.export.flavours import weight_scale
+from edgekd.export.rewriting import weight_scale
 
 NAMES = [kind.__name__ for kind in hard_nets.NETS]
 INTEGER = ["Residual", "Inverted", "Shuffled", "PreActivated"]  # nothing in them is float
-INT8 = [name for name in FLAVOURS if name != "fp32"]
+INT8 = ["ort", "ort-w7"]
 
 
 class Graph:
@@ -163,9 +163,8 @@ def test_each_flavour_says_what_it_is_and_holds_no_marker(exported, name):
         model = flavour(marked, quantized.sites, kind)
         facts = {one.key: one.value for one in model.metadata_props}
         assert facts["edgekd.flavour"] == kind
-        assert facts.get("edgekd.weight_bits") == {"ort": "8", "ort-w7": "7"}.get(kind)
+        assert facts.get("edgekd.weight_bits") == {"ort": "8", "ort-w7": "7", "trt": "8", "trt-fp16": "8"}.get(kind)
         assert all(node.domain == "" for node in model.graph.node)
-        assert [(one.domain, one.version) for one in model.opset_import] == [("", 18)]
         onnx.checker.check_model(model, full_check=True)
 
 
@@ -201,14 +200,11 @@ def test_a_table_that_is_not_this_graphs_is_refused(exported, mutation):
 def test_the_weight_scale_rule_of_the_files_is_that_of_the_simulation_to_the_bit():
     import torch
 
-    from edgekd.export import flavours
+    from edgekd.export import rewriting
     from edgekd.quant import weight_scale as simulated
-    from edgekd.quant.fakequant import BIAS_BITS, LEAST_SCALE, WEIGHT_LEVELS
+    from edgekd.quant.fakequant import BIAS_BITS, LEAST_SCALE
 
-    assert (flavours.LEAST_SCALE, flavours.BIAS_BITS) == (LEAST_SCALE, BIAS_BITS)
-    assert {name: 2 ** (bits - 1) for name, bits in flavours.WEIGHT_BITS.items()} == {
-        name: 2 ** (levels.bit_length() - (levels == 64)) for name, levels in WEIGHT_LEVELS.items()
-    }
+    assert (rewriting.LEAST_SCALE, rewriting.BIAS_BITS) == (LEAST_SCALE, BIAS_BITS)
     draw = np.random.default_rng(0)
     for levels in (127, 64):
         weight = draw.standard_normal((64, 5, 3, 3), dtype=np.float32) * (10.0 ** draw.integers(-12, 3, (64, 1, 1, 1))).astype(
@@ -224,21 +220,25 @@ def test_the_weight_scale_rule_of_the_files_is_that_of_the_simulation_to_the_bit
 
 def test_layers_lists_every_weighted_layer_of_every_flavour_with_a_reason_for_float(exported):
     quantized, marked = exported("Odd")
-    listed = layers(marked, quantized.sites)
+    listed = layers(marked, quantized.sites, FLAVOURS)
     assert set(listed) == set(FLAVOURS)
     int8 = {one["layer"]: (one["precision"], one["reason"]) for one in listed["ort"]}
     assert {name for name, (precision, _) in int8.items() if precision == "int8"} == {"stem", "last", "head"}
     assert "circular" in int8["wrap"][1] and "ConvTranspose2d" in int8["up"][1]
-    assert {one["precision"] for one in listed["fp32"]} == {"fp32"}
+    assert {one["precision"] for one in listed["fp32"]} == {"fp32"} and {one["precision"] for one in listed["fp16"]} == {"fp16"}
+    assert listed["trt"] == listed["ort"] and {one["precision"] for one in listed["trt-fp16"]} == {"int8", "fp16"}
 
 
 def test_write_makes_a_file_a_flavour_that_runs(exported, tmp_path):
     quantized, marked = exported("Inverted")
-    paths = write(marked, quantized.sites, tmp_path / "new folder")
+    paths = write(marked, quantized.sites, tmp_path / "new folder", FLAVOURS)
     assert sorted(path.name for path in (tmp_path / "new folder").iterdir()) == [
+        "student.fp16.onnx",
         "student.fp32.onnx",
         "student.ort-w7.onnx",
         "student.ort.onnx",
+        "student.trt-fp16.onnx",
+        "student.trt.onnx",
     ]
     images = hard_nets.images(3).numpy()
     for path in paths.values():
@@ -249,6 +249,6 @@ def test_write_makes_a_file_a_flavour_that_runs(exported, tmp_path):
 @pytest.mark.parametrize("images", [np.zeros((0, 3, 16, 16)), np.zeros((1, 3, 8, 8)), np.zeros((3, 16, 16))])
 def test_images_the_model_does_not_take_are_refused(exported, tmp_path, images):
     quantized, marked = exported("Inverted")
-    paths = write(marked, quantized.sites, tmp_path)
+    paths = write(marked, quantized.sites, tmp_path, ["fp32"])
     with pytest.raises(InputError):
         run_onnx(paths["fp32"], images.astype(np.float32), optimised=True)

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from edgekd.core import Measurement
-from edgekd.stages.export import _worse
+from edgekd.stages.export import _worst
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from edgekd.stages.export import _worse
         ("parity.top1_agreement", (1.0, None), None),
     ],
 )
-def test_the_worse_flavour_is_measured(name, values, worst):
+def test_the_worst_flavour_is_measured(name, values, worst):
     for order in (values, values[::-1]):
-        found = _worse(tuple(Measurement(name, value, "1", 9) for value in order)).value
+        found = _worst(tuple(Measurement(name, value, "1", 9) for value in order)).value
         assert found == worst or (math.isnan(found) and math.isnan(worst))
