@@ -18,6 +18,8 @@ import signal
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+INSTALL_TRAINING = "pip install 'edgekd[train]'   (from a checkout: pip install -e '.[train]')"
+
 
 class EdgekdError(Exception):
     """An error for a person: ``what`` happened, ``where``, the value ``seen``, and the ``fix`` to try; each one line."""

@@ -50,7 +50,10 @@ def make_folder(path: Path) -> None:
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
-    """Write ``content`` to ``path`` so that a reader sees the old file or the new one, also after a power cut."""
+    """Write ``content`` to ``path`` so that a reader sees the old file or the new one, also after a power cut.
+
+    Raises InputError: a folder lies there. EnvironmentProblem: the disk refuses.
+    """
     content = content.encode() if isinstance(content, str) else content
     make_folder(path.parent)
     with disk_problems(path):
@@ -61,6 +64,9 @@ def write_atomic(path: Path, content: bytes | str) -> None:
                 file.flush()
                 os.fsync(file.fileno())
             aside.replace(path)
+        except IsADirectoryError as error:
+            fix = "move it away, or name another place"
+            raise InputError(f"a folder lies where {path.name} goes", where=str(path), fix=fix) from error
         finally:
             aside.unlink(missing_ok=True)
         fsync_folder(path.parent)

@@ -15,9 +15,9 @@ from types import TracebackType
 from typing import IO, Any
 
 from edgekd.core import EdgekdError, EnvironmentProblem, Interrupted, Outcome
+from edgekd.core.errors import INSTALL_TRAINING
 
 TRAINING_PACKAGES = ("torch", "torchvision", "onnx", "onnxscript", "safetensors")
-INSTALL_LINE = "pip install 'edgekd[train]'   (from a checkout: pip install -e '.[train]')"
 ENDING_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 GRACE_S = 20.0  # for the step of a training under way, and its checkpoint
 
@@ -26,7 +26,7 @@ def require_training_packages() -> None:
     """Raise EnvironmentProblem with the line to install, without importing anything, if a training package is missing."""
     missing = [name for name in TRAINING_PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
-        raise EnvironmentProblem("training needs packages that are not installed", seen=", ".join(missing), fix=INSTALL_LINE)
+        raise EnvironmentProblem("training needs packages that are not installed", seen=", ".join(missing), fix=INSTALL_TRAINING)
 
 
 class Worker:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekd.core import EdgekdError, EnvironmentProblem, Interrupted, Outcome
+from edgekd.core.errors import INSTALL_TRAINING
 from edgekd.core.files import disk_problems
 from edgekd.recipe import Recipe
 from edgekd.stages.context import Context, Input
@@ -33,7 +34,7 @@ def call_stage(entry: str, context: Context) -> Outcome:
     try:
         stage: Callable[[Context], Outcome] = getattr(importlib.import_module(module), function)
     except ModuleNotFoundError as error:
-        raise EnvironmentProblem(f"{error.name} is not installed", where=entry, fix="pip install 'edgekd[train]'") from error
+        raise EnvironmentProblem(f"{error.name} is not installed", where=entry, fix=INSTALL_TRAINING) from error
     try:
         with disk_problems(context.folder):
             return stage(context)
