@@ -29,6 +29,14 @@ class Stage:
 
 CHAIN: tuple[Stage, ...] = (
     Stage(
+        "sketch", 1, "edgekd.stages.sketch:run", (), ("seed", "data", "student"),
+        ("data", "device", "models", "quant", "export", "targets"), torch=True, data=True,
+    ),
+    Stage(
+        "preflight", 1, "edgekd.stages.preflight:run", ("sketch",), (),
+        ("targets", "device"), per_target=True,
+    ),
+    Stage(
         "teacher", 1, "edgekd.stages.teacher:run", (), ("seed", "compute", "data", "teacher"),
         ("data", "device", "models", "distill"), torch=True, data=True,
     ),

@@ -92,13 +92,13 @@ def key_of(parts: Mapping[str, Any]) -> str:
 def deciding_bounds(step: Step, recipe: Recipe) -> Any:
     """What of its gates a step decides by.
 
-    ``quantize.mode: auto`` asks whether PTQ holds the quantize gates. benchmark measures as many rounds and queries as its gates
-    need, wherever their limits lie: a new p99 measures again, a moved bound does not.
+    ``quantize.mode: auto`` asks whether PTQ holds the quantize gates. What times on a device measures as many rounds and
+    queries as its gates need, wherever their limits lie: a new p99 measures again, a moved bound does not.
     """
     if step.stage.name == "quantize" and recipe.quantize.mode == "auto":
         return recipe.gates.get("quantize")
-    if step.stage.name == "benchmark":
-        return targets.plan_for(recipe.gates_of("benchmark", step.target)).as_json()
+    if step.stage.name in ("preflight", "benchmark"):
+        return targets.plan_for(recipe.gates_of(step.stage.name, step.target)).as_json()
     return None
 
 
@@ -121,6 +121,8 @@ def _files_asked_for(stage: Stage, recipe: Recipe) -> dict[str, Any]:
     """What of all targets together decides which files are made: their number and kind, and not which device wants one."""
     flavours = targets.flavours_of(recipe.targets)
     match stage.name:
+        case "sketch":
+            return {"flavours": list(targets.flavours_measured(recipe.targets))}
         case "quantize":
             return {"flavours": [one for one in flavours if one in targets.INT8_FLAVOURS]}
         case "export":

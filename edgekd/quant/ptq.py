@@ -120,14 +120,14 @@ def quantize(model: nn.Module, calibration: Iterable[Tensor], flavours: Sequence
 
     model: any float network images -> logits; it is copied, not changed. calibration: batches float32 [B,3,H,W] of training
     images under the validation transform, all of one size; read once (128 to 512 images are enough). flavours: the int8 files
-    it is for; of the candidates (``edgekd.quant.candidates``) the one that serves them best is returned.
+    it is for; of the candidates (``edgekd.quant.candidates``) the one that serves them best is returned, for none the plain one.
     Raises InputError: no images, images or activations that are not finite or change size, a network that cannot be traced.
     """
     drafts: dict[str, _Draft] = {}
     kept: list[Tensor] = []
     with torch.inference_mode():
         for images in _checked(calibration):
-            drafts = drafts or _drafts(model, tuple(images.shape[1:]))
+            drafts = drafts or _drafts(model, tuple(images.shape[1:]), candidates=bool(flavours))
             for draft in drafts.values():
                 draft.graph(images)
             if sum(map(len, kept)) < TRIAL_IMAGES:
@@ -135,6 +135,8 @@ def quantize(model: nn.Module, calibration: Iterable[Tensor], flavours: Sequence
     if not drafts:
         raise InputError("no calibration images", where="quantize", fix="raise quantize.calibration_images")
     made = {name: draft.quantized() for name, draft in drafts.items()}
+    if not flavours:
+        return made["plain"]
     return best(made, torch.cat(kept)[:TRIAL_IMAGES], flavours)
 
 
@@ -174,11 +176,11 @@ def _checked(calibration: Iterable[Tensor]) -> Iterator[Tensor]:
         yield images
 
 
-def _drafts(model: nn.Module, shape: tuple[int, ...]) -> dict[str, _Draft]:
+def _drafts(model: nn.Module, shape: tuple[int, ...], *, candidates: bool) -> dict[str, _Draft]:
     """The graphs to watch, by name: the network as it is, and equalised if it has anything to equalise."""
     prepared = _prepared(model, shape)
     drafts = {"plain": _Draft(copy.deepcopy(prepared), prepared, shape)}
-    if chains(prepared):
+    if candidates and chains(prepared):
         equalised = copy.deepcopy(prepared)
         clips = equalise(equalised)
         drafts["equalised"] = _Draft(equalised, prepared, shape, clips)

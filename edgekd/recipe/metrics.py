@@ -40,9 +40,10 @@ def _latency(group: str) -> dict[str, Metric]:
 
 STAGES: dict[str, StageMetrics] = {
     "preflight": StageMetrics(
-        {**_latency("latency_ms"), "size_mb": Metric("MB"), "peak_memory_mb": Metric("MB")},
+        {**_latency("latency_ms"), "speedup": _RATIO, "size_mb": Metric("MB"), "peak_memory_mb": Metric("MB")},
         per_target=True,
     ),
+    "sketch": StageMetrics({}),
     "teacher": StageMetrics({"top1": _TOP1, "top5": _TOP1, "ece": Metric("fraction")}),
     "distill": StageMetrics({"top1": _TOP1, "top1_drop": _DROP}),
     "quantize": StageMetrics({"top1": _TOP1, "top1_drop": _DROP, "sqnr_db": Metric("dB")}),

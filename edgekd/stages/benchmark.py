@@ -13,7 +13,7 @@ from edgekd.core import Measurement, Outcome, paired_drop, share
 from edgekd.stages.accuracy import right
 from edgekd.stages.context import Context
 from edgekd.stages.images import open_images
-from edgekd.stages.latency import Rounds, latencies, speedup, throughput
+from edgekd.stages.latency import Rounds, keep_timing, latencies, speedup, throughput
 from edgekd.stages.on_target import model_for, resolved
 from edgekd.stages.signal import parity
 
@@ -44,13 +44,7 @@ def run(context: Context) -> Outcome:
     for model, values in logits.items():
         np.save(context.folder / f"logits-{model}.npy", values)
     artifacts = [context.keep(f"logits_{model}", context.folder / f"logits-{model}.npy") for model in logits]
-    artifacts.append(context.keep_json("latencies", {"models": timed["rounds"]}))
-    artifacts.append(
-        context.keep_json(
-            "conditions",
-            {"probe": before, "timing": timed["conditions"], "suspect": list(suspect), "set_aside": timed["set_aside"]},
-        )
-    )
+    artifacts += keep_timing(context, before, timed, suspect)
     return Outcome(tuple(artifacts), measurements, {"model": path.name, "suspect": list(suspect)})
 
 
@@ -65,9 +59,7 @@ def accuracies(name: str, logits: Mapping[str, NDArray[np.float32]], labels: NDA
     )
 
 
-def _times(
-    name: str, rounds: Mapping[str, Rounds], suspect: Sequence[str], facts: Mapping[str, Any]
-) -> tuple[Measurement, ...]:
+def _times(name: str, rounds: Mapping[str, Rounds], suspect: Sequence[str], facts: Mapping[str, Any]) -> tuple[Measurement, ...]:
     """latency_ms and throughput; for a quantized model also speedup, and the fp32 latencies behind it."""
     own = (*latencies("latency_ms", rounds[name], suspect, facts), throughput(rounds[name], suspect, facts))
     if name == "fp32":

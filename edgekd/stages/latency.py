@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from edgekd.core import Measurement, over_rounds, percentile_over_rounds
+from edgekd.core import Artifact, Measurement, over_rounds, percentile_over_rounds
 from edgekd.core.statistics import percentile_by_rank
+from edgekd.stages.context import Context
 
 PERCENTILES = {"p50": 0.50, "p90": 0.90, "p99": 0.99}
 Rounds = Sequence[Sequence[float]]  # milliseconds of every query, by round
@@ -38,3 +39,14 @@ def throughput(rounds_ms: Rounds, suspect: Sequence[str], facts: Mapping[str, An
 def suspected(measurement: Measurement, suspect: Sequence[str]) -> Measurement:
     """The same number, with the reasons why its conditions make it inconclusive."""
     return replace(measurement, suspect=(*measurement.suspect, *suspect))
+
+
+def keep_timing(
+    context: Context, probe: Mapping[str, Any], timed: Mapping[str, Any], suspect: Sequence[str]
+) -> tuple[Artifact, ...]:
+    """latencies.json, every query; conditions.json, what the device said before, between and after.
+
+    timed, suspect: as ``targets.measure_calmly`` gave them. probe: of the device before.
+    """
+    conditions = {"probe": probe, "timing": timed["conditions"], "suspect": list(suspect), "set_aside": timed["set_aside"]}
+    return context.keep_json("latencies", {"models": timed["rounds"]}), context.keep_json("conditions", conditions)

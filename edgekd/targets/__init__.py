@@ -3,7 +3,7 @@
 from edgekd.device import flavour_for
 from edgekd.targets.calm import measure_calmly
 from edgekd.targets.client import Connection, connect
-from edgekd.targets.flavours import INT8_FLAVOURS, flavours_of, oldest_tensorrt
+from edgekd.targets.flavours import INT8_FLAVOURS, flavours_measured, flavours_of, oldest_tensorrt
 from edgekd.targets.layers import float_layers
 from edgekd.targets.plan import MeasuringPlan, plan_for
 from edgekd.targets.profiles import Profile, profile, profiles
@@ -18,6 +18,7 @@ __all__ = [
     "Target",
     "connect",
     "flavour_for",
+    "flavours_measured",
     "flavours_of",
     "float_layers",
     "measure_calmly",

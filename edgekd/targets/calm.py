@@ -25,9 +25,10 @@ def measure_calmly(
     example: NDArray[np.float32],
     plan: MeasuringPlan,
     *,
+    attempts: int = ATTEMPTS,
     pause_s: float = PAUSE_S,
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """The first of three measurements whose conditions are not suspect, else the last; never the fastest.
+    """The first of up to three measurements whose conditions are not suspect, else the last; never the fastest.
 
     One that outlasted the plan's budget is not repeated: the machine is too busy, or the model too slow, to ask again.
 
@@ -38,7 +39,7 @@ def measure_calmly(
     while True:
         measured = connection.measure(models, example, plan)
         reasons = suspicions(measured, connection.target.profile)
-        if not reasons or len(set_aside) == ATTEMPTS - 1 or measured["seconds"] > plan.budget_s:
+        if not reasons or len(set_aside) == attempts - 1 or measured["seconds"] > plan.budget_s:
             return {**measured, "set_aside": set_aside}, reasons
         set_aside.append(list(reasons))
         time.sleep(pause_s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from edgekd.targets.profiles import profile
-from edgekd.targets.target import TargetSpec
+from edgekd.targets.target import TargetSpec, why_not_measured
 from edgekd.targets.trtexec import OLDEST, version_of
 
 INT8_FLAVOURS = ("ort", "ort-w7", "trt")
@@ -22,6 +22,12 @@ def flavours_of(specs: Mapping[str, TargetSpec]) -> tuple[str, ...]:
     """The flavours that a recipe's targets need, in a fixed order. Those of onnxruntime are always among them."""
     asked = {flavour for spec in specs.values() if spec.runtime == "tensorrt" for flavour in _TENSORRT[spec.precision]}
     return (*_ALWAYS, *(flavour for flavour in ("trt", "fp16", "trt-fp16") if flavour in asked))
+
+
+def flavours_measured(specs: Mapping[str, TargetSpec]) -> tuple[str, ...]:
+    """The same of those targets alone that can be measured here."""
+    unmeasured = why_not_measured(specs)
+    return flavours_of({name: spec for name, spec in specs.items() if name not in unmeasured})
 
 
 def oldest_tensorrt(specs: Mapping[str, TargetSpec]) -> str | None:
