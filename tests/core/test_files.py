@@ -156,7 +156,7 @@ def test_a_name_that_is_no_utf8_is_written_as_json_that_every_reader_takes(tmp_p
 
 def test_a_folder_where_a_file_goes_is_bad_input_with_its_place(tmp_path):
     (tmp_path / "report.json").mkdir()
-    with pytest.raises(InputError, match="a folder lies where report.json goes") as refused:
+    with pytest.raises(InputError, match=r"a folder lies where report\.json goes") as refused:
         write_json(tmp_path / "report.json", {})
     assert refused.value.where == str(tmp_path / "report.json")
     assert [path.name for path in tmp_path.iterdir()] == ["report.json"]
