@@ -5,7 +5,7 @@ Source: Nagel et al. 2019, section 4.2, with the mean errors measured on images 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -13,37 +13,36 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from edgekd.quant.qat import use
 
-@torch.inference_mode()
-def mean_errors(floating: nn.Module, simulated: nn.Module, layers: Iterable[str], images: Tensor) -> dict[str, Tensor]:
-    """By layer, float32 [C]: mean over images and places of (rounded - float) output, layers before it already corrected.
+_Hook = Callable[[str, nn.Module, Any, Tensor], Tensor | None]
 
-    floating, simulated: two networks with the same module names; images: float32 [B,3,H,W], all that count, in one batch.
+
+@torch.no_grad()
+def correct_biases(network: nn.Module, layers: Sequence[str], images: Tensor, flavours: Sequence[str]) -> None:
+    """Lower each bias by its layer's mean error, averaged over the flavours that the one bias serves.
+
+    network: from ``Quantized.trainable``, in eval mode; changed in place. layers: names of its quantized layers, those without a
+    bias are passed over. images: float32 [B,3,H,W], one batch of all that count.
     """
+    biases = {name: bias for name in layers if (bias := network.get_submodule(name).bias) is not None}
     means: dict[str, Tensor] = {}
-    errors: dict[str, Tensor] = {}
+    errors: dict[str, list[Tensor]] = {name: [] for name in biases}
 
-    def note(name: str, module: nn.Module, inputs: Any, output: Tensor) -> None:
+    def note(name: str, layer: nn.Module, inputs: Any, output: Tensor) -> None:
         means[name] = _mean(output)
 
-    def correct(name: str, module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
-        errors[name] = _mean(output) - means[name]
-        return output - errors[name].view(-1, *[1] * (output.dim() - 2))
+    def correct(name: str, layer: nn.Module, inputs: Any, output: Tensor) -> Tensor:
+        """What later layers see is corrected by this flavour's own error."""
+        errors[name].append(_mean(output) - means[name])
+        return output - errors[name][-1].view(-1, *[1] * (output.dim() - 2))
 
-    with _watching(floating, layers, note):
-        floating(images)
-    with _watching(simulated, layers, correct):
-        simulated(images)
-    return errors
-
-
-def corrected(state: dict[str, Tensor], errors: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """``state`` with each layer's bias lowered by its mean error, averaged over the flavours the one bias serves."""
-    moved = dict(state)
-    for layer in errors[0]:
-        bias = f"{layer}.bias"
-        moved[bias] = state[bias] - torch.stack([one[layer] for one in errors]).mean(0)
-    return moved
+    for flavour, hook in (("fp32", note), *((one, correct) for one in flavours)):
+        use(network, flavour)
+        with _hooked(network, biases, hook):
+            network(images)
+    for name, bias in biases.items():
+        bias -= torch.stack(errors[name]).mean(0)  # type: ignore[operator]
 
 
 def _mean(output: Tensor) -> Tensor:
@@ -51,7 +50,7 @@ def _mean(output: Tensor) -> Tensor:
 
 
 @contextmanager
-def _watching(network: nn.Module, layers: Iterable[str], hook: Any) -> Iterator[None]:
+def _hooked(network: nn.Module, layers: Any, hook: _Hook) -> Iterator[None]:
     handles = [network.get_submodule(name).register_forward_hook(partial(hook, name)) for name in layers]
     try:
         yield

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from edgekd.quant.bias import corrected, mean_errors
+from edgekd.quant.bias import correct_biases
+from edgekd.quant.qat import use
 
 if TYPE_CHECKING:
     from edgekd.quant.ptq import Quantized
 
 TRIAL_IMAGES = 128  # that candidates are compared on, and biases corrected by; ours
-Noise = dict[str, float]  # by flavour, SQNR of the logits in dB
 
 
 def best(drafts: Mapping[str, Quantized], images: Tensor, flavours: Sequence[str]) -> Quantized:
@@ -29,44 +29,45 @@ def best(drafts: Mapping[str, Quantized], images: Tensor, flavours: Sequence[str
     every flavour. What was tried is in ``candidates`` of the winner: [{"name", "sqnr_db": {flavour: dB}, "chosen": bool}].
     """
     reference = _logits(next(iter(drafts.values())).floating(), images)
-    tried: list[tuple[str, Quantized, Noise]] = []
-    out_of_question: list[tuple[str, Quantized, Noise]] = []
+    tried: list[dict[str, Any]] = []
+    standing: list[tuple[float, int, Quantized]] = []  # least SQNR, place among the tried
     for name, draft in drafts.items():
-        plain = _noise(draft, reference, images, flavours)
-        better = _bias_corrected(draft, images, flavours)
-        after = _noise(better, reference, images, flavours)
-        rises = all(after[flavour] > plain[flavour] for flavour in flavours)
-        tried.append((name, draft, plain))
-        (tried if rises else out_of_question).append((f"{name}, bias corrected", better, after))
-    _, winner, _ = chosen = max(tried, key=lambda one: min(one[2].values()))
-    winner.candidates = [
-        {"name": one[0], "sqnr_db": _told(one[2]), "chosen": one is chosen} for one in (*tried, *out_of_question)
-    ]
+        network = draft.trainable().eval()
+        plain = _sqnr(network, reference, images, flavours)
+        standing.append((min(plain.values()), len(tried), draft))
+        tried.append({"name": name, "sqnr_db": plain})
+        correct_biases(network, [layer["layer"] for layer in draft.sites["layers"]], images, flavours)
+        corrected = _sqnr(network, reference, images, flavours)
+        if all(corrected[flavour] > plain[flavour] for flavour in flavours):
+            standing.append((min(corrected.values()), len(tried), draft.with_weights(network.state_dict())))
+        tried.append({"name": f"{name}, biases corrected", "sqnr_db": corrected})
+    _, place, winner = max(standing, key=lambda one: one[0])
+    winner.candidates = [_told(one, chosen=number == place) for number, one in enumerate(tried)]
     return winner
 
 
-def _bias_corrected(draft: Quantized, images: Tensor, flavours: Sequence[str]) -> Quantized:
-    errors = [mean_errors(draft.unrounded(), draft.simulate(one), draft.layers_with_bias, images) for one in flavours]
-    return draft.with_weights(corrected(draft.state_dict(), errors))
-
-
-def _noise(draft: Quantized, reference: Tensor, images: Tensor, flavours: Sequence[str]) -> Noise:
-    return {flavour: sqnr_db(reference, _logits(draft.simulate(flavour), images)) for flavour in flavours}
-
-
-@torch.inference_mode()
-def _logits(network: nn.Module, images: Tensor) -> Tensor:
-    return torch.cat([network(part) for part in torch.split(images, 64)]).double()
-
-
 def sqnr_db(reference: Tensor, other: Tensor) -> float:
-    """10 log10(sum reference^2 / sum (reference - other)^2); minus infinity if that is no number."""
+    """10 log10(sum reference^2 / sum (reference - other)^2), infinite if they are equal; minus infinity if that is no number."""
     signal, noise = float((reference**2).sum()), float(((reference - other) ** 2).sum())
     if noise == 0:
         return math.inf
     return 10 * math.log10(signal / noise) if 0 < signal < math.inf and math.isfinite(noise) else -math.inf
 
 
-def _told(noise: Noise) -> dict[str, Any]:
-    """As JSON has it: no infinities."""
-    return {flavour: round(value, 2) if math.isfinite(value) else None for flavour, value in noise.items()}
+def _sqnr(network: nn.Module, reference: Tensor, images: Tensor, flavours: Sequence[str]) -> dict[str, float]:
+    found = {}
+    for flavour in flavours:
+        use(network, flavour)
+        found[flavour] = sqnr_db(reference, _logits(network, images))
+    return found
+
+
+@torch.no_grad()
+def _logits(network: nn.Module, images: Tensor) -> Tensor:
+    return torch.cat([network(part) for part in torch.split(images, 64)]).double()
+
+
+def _told(candidate: Mapping[str, Any], chosen: bool) -> dict[str, Any]:
+    """As JSON has it, which knows no infinity."""
+    sqnr = {flavour: round(dB, 2) if math.isfinite(dB) else None for flavour, dB in candidate["sqnr_db"].items()}
+    return {**candidate, "sqnr_db": sqnr, "chosen": chosen}

@@ -15,7 +15,7 @@ from edgekd.quant.candidates import TRIAL_IMAGES, best
 from edgekd.quant.equalise import chains, equalise, unclip
 from edgekd.quant.fakequant import FAMILY, WEIGHT_LEVELS, Grid, fake_quantize_weight, round_bias, weight_scale
 from edgekd.quant.observer import Observer
-from edgekd.quant.qat import trainable, use
+from edgekd.quant.qat import trainable
 from edgekd.quant.sites import Group, Placement, Site, place
 from edgekd.quant.trace import prepare
 
@@ -48,12 +48,6 @@ class Quantized:
         """The folded weights before rounding, contiguous, by the names the ONNX files use."""
         return {name: value.detach().contiguous() for name, value in self._graph.state_dict().items()}
 
-    @property
-    def layers_with_bias(self) -> list[str]:
-        """Names of the quantized layers that have one."""
-        layers: list[Any] = [self._graph.get_submodule(layer.name) for layer in self._placement.layers]
-        return [layer.name for layer, module in zip(self._placement.layers, layers, strict=True) if module.bias is not None]
-
     def with_weights(self, state: Mapping[str, Tensor]) -> Quantized:
         """The same sites and grids around other weights, named as in ``state_dict``: corrected, or trained."""
         graph = copy.deepcopy(self._graph)
@@ -63,22 +57,16 @@ class Quantized:
         return made
 
     def trainable(self) -> nn.Module:
-        """A copy to train, in train mode, that rounds as the file of the flavour last given to ``quant.use`` (at first "ort").
+        """A copy to train, in train mode, that rounds as the file of the flavour last given to ``quant.use`` (at first fp32).
 
-        Its state_dict has the names ``with_weights`` takes. Biases are not rounded.
+        Its state_dict has the names ``with_weights`` takes. In eval mode it answers as ``simulate(flavour)`` does, to the bit.
         """
         scales = {layer.name: layer.input.grids["ort"].scale for layer in self._placement.layers}
-        network = trainable(self._in_mode("pass"), scales)
-        use(network, "ort")
-        return network
+        return trainable(copy.deepcopy(self._graph), scales)
 
     def floating(self) -> nn.Module:
         """The float network this was made from, batch norms folded: float32 [N,3,H,W] -> logits float32 [N,C]."""
         return copy.deepcopy(self._floating).requires_grad_(False)
-
-    def unrounded(self) -> nn.Module:
-        """The network of the int8 files without their rounding: ``floating`` but for what correction or training changed."""
-        return self._in_mode("pass")
 
     def simulate(self, flavour: str = "ort") -> nn.Module:
         """What the file of ``flavour`` ("ort", "ort-w7" or "trt") computes op by op, in float32.

@@ -1,0 +1,88 @@
+"""The best candidate ships: by its worst flavour, and corrected biases only where they help every flavour."""
+
+import hard_nets
+import pytest
+import torch
+
+from edgekd.quant import candidates as candidates_module
+from edgekd.quant import quantize, restore, use
+from edgekd.quant.bias import correct_biases
+from edgekd.quant.candidates import sqnr_db
+
+FLAVOURS = ("ort", "ort-w7", "trt")
+
+
+@pytest.mark.parametrize("kind", [hard_nets.Residual, hard_nets.PreActivated, hard_nets.Odd])
+def test_the_chosen_candidate_has_the_highest_least_sqnr_of_those_that_may_stand(kind):
+    ours = quantize(hard_nets.make(kind), hard_nets.images(64).split(32), FLAVOURS)
+    tried = {one["name"]: one["sqnr_db"] for one in ours.candidates}
+    assert list(tried) == ["plain", "plain, biases corrected", "equalised", "equalised, biases corrected"]
+    stands = {name for name in tried if "corrected" not in name}
+    for name in tuple(stands):
+        corrected = tried[f"{name}, biases corrected"]
+        if all(corrected[flavour] > tried[name][flavour] for flavour in FLAVOURS):
+            stands.add(f"{name}, biases corrected")
+    (chosen,) = (one["name"] for one in ours.candidates if one["chosen"])
+    assert chosen == max(stands, key=lambda name: min(tried[name].values()))
+
+
+@torch.no_grad()
+def test_what_was_measured_is_what_ships():
+    net, images = hard_nets.make(hard_nets.Residual), hard_nets.images(64)
+    ours = quantize(net, images.split(32), FLAVOURS)
+    (chosen,) = (one for one in ours.candidates if one["chosen"])
+    again = restore(net, ours.state_dict(), ours.sites)
+    for flavour in FLAVOURS:
+        assert sqnr_db(net(images), again.simulate(flavour)(images)) == pytest.approx(chosen["sqnr_db"][flavour], abs=0.02)
+
+
+def test_a_correction_that_harms_one_flavour_does_not_stand(monkeypatch):
+    def harm(network, layers, images, flavours):
+        with torch.no_grad():
+            network.get_submodule(layers[-1]).bias += 1.0
+
+    monkeypatch.setattr(candidates_module, "correct_biases", harm)
+    ours = quantize(hard_nets.make(hard_nets.Residual), [hard_nets.images(16)])
+    assert not any(one["chosen"] for one in ours.candidates if "corrected" in one["name"])
+
+
+@torch.no_grad()
+def test_after_correction_every_layer_answers_as_in_float_on_average():
+    net, images = hard_nets.make(hard_nets.Residual), hard_nets.images(64)
+    ours = quantize(net, [images])
+    network = ours.trainable().eval()
+    layers = [layer["layer"] for layer in ours.sites["layers"]]
+    means: dict[str, torch.Tensor] = {}
+
+    def mean_outputs(flavour):
+        use(network, flavour)
+        handles = [
+            network.get_submodule(name).register_forward_hook(
+                lambda module, inputs, output, name=name: means.__setitem__(name, output.mean((0, *range(2, output.dim()))))
+            )
+            for name in layers
+        ]
+        network(images)
+        for handle in handles:
+            handle.remove()
+        return dict(means)
+
+    in_float = mean_outputs("fp32")
+    before = mean_outputs("ort-w7")
+    correct_biases(network, layers, images, ("ort-w7",))
+    after = mean_outputs("ort-w7")
+    for name in layers:
+        was, now = ((one[name] - in_float[name]).abs().max() for one in (before, after))
+        assert now <= max(0.2 * float(was), 1e-3)
+
+
+def test_nothing_to_equalise_is_not_tried():
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 4)).eval()
+    assert [one["name"] for one in quantize(net, [hard_nets.images(8, 8)]).candidates] == ["plain", "plain, biases corrected"]
+
+
+def test_sqnr_of_equal_and_of_broken_logits():
+    ones, broken = torch.ones(2, 3), torch.full((2, 3), float("nan"))
+    assert sqnr_db(ones, ones) == float("inf")
+    assert sqnr_db(ones, broken) == sqnr_db(torch.zeros(2, 3), ones) == -float("inf")
+    assert sqnr_db(ones, 0.9 * ones) == pytest.approx(20.0, abs=1e-5)

@@ -1,0 +1,121 @@
+"""The network to train rounds exactly as the files will, passes gradients through its rounding, and keeps every name."""
+
+import hard_nets
+import pytest
+import torch
+from torch import nn
+
+from edgekd.core import InputError
+from edgekd.distill.tiny_maps import quick_tiny_maps
+from edgekd.quant import quantize, use
+from edgekd.quant.fakequant import WEIGHT_LEVELS
+
+FLAVOURS = tuple(WEIGHT_LEVELS)
+
+
+@pytest.fixture(scope="module", params=hard_nets.NETS, ids=lambda kind: kind.__name__)
+def quantized(request):
+    return quantize(hard_nets.make(request.param), [hard_nets.images(32)], FLAVOURS)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@torch.no_grad()
+def test_in_eval_mode_it_answers_as_the_simulation_of_each_flavour(quantized, layout):
+    network, images = quantized.trainable().eval(), hard_nets.images(8, seed=5).to(memory_format=layout)
+    for flavour in (*FLAVOURS, *FLAVOURS[::-1]):  # switching leaves nothing behind
+        use(network, flavour)
+        assert torch.equal(network(images), quantized.simulate(flavour)(images))
+
+
+def test_every_weight_and_bias_gets_a_finite_gradient_in_its_own_memory_order(quantized):
+    network = quantized.trainable().to(memory_format=torch.channels_last)
+    images = hard_nets.images(8).contiguous(memory_format=torch.channels_last)
+    for flavour in FLAVOURS:
+        use(network, flavour)
+        network.zero_grad()
+        network(images).square().mean().backward()
+        for weight in network.parameters():
+            assert weight.grad is not None and torch.isfinite(weight.grad).all()
+            assert [step for step, size in zip(weight.grad.stride(), weight.shape, strict=True) if size > 1] == [
+                step for step, size in zip(weight.stride(), weight.shape, strict=True) if size > 1
+            ]
+        assert all(weight.grad.any() for name, weight in network.named_parameters() if name.endswith("head.weight"))
+
+
+def test_trained_weights_go_back_by_name_and_keep_the_grids(quantized):
+    network = quantized.trainable()
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight *= 0.5
+    trained = quantized.with_weights(network.state_dict())
+    assert trained.sites == quantized.sites and trained.candidates == quantized.candidates
+    assert all(
+        torch.equal(value, 0.5 * quantized.state_dict()[name])
+        for name, value in trained.state_dict().items()
+        if value.is_floating_point()
+    )
+    images = hard_nets.images(4)
+    with torch.no_grad():
+        use(network.eval(), "ort")
+        assert torch.equal(network(images), trained.simulate("ort")(images))
+        assert torch.equal(trained.floating()(images), quantized.floating()(images))
+
+
+def test_a_few_steps_bring_the_rounded_logits_nearer_to_the_float_ones():
+    net, images = hard_nets.make(hard_nets.Residual), hard_nets.images(32)
+    ours = quantize(net, [images])
+    network, wanted = ours.trainable(), net(images).detach()
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight += 0.02 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
+    optimiser = torch.optim.SGD(network.parameters(), lr=0.05, momentum=0.9)
+    losses = []
+    for step in range(20):
+        use(network, ("ort", "ort-w7")[step % 2])
+        loss = (network(images) - wanted).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert losses[-1] < 0.3 * losses[0]
+
+
+def test_a_saturated_activation_passes_no_gradient():
+    net = nn.Sequential(nn.Conv2d(3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2)).eval()
+    ours = quantize(net, [hard_nets.images(16, 8)])
+    network = ours.trainable()
+    use(network, "ort")
+    far = (1e3 * torch.ones(1, 3, 8, 8)).requires_grad_()
+    network(far).sum().backward()
+    assert not far.grad.any()  # the input itself saturates
+
+
+def test_convolutions_on_tiny_maps_take_the_quick_way_with_their_rounded_weights():
+    """The quick way and torch's own give the same output and gradients."""
+    torch.manual_seed(0)
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 3, 4, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1, groups=8), nn.ReLU(), nn.Conv2d(8, 8, 3, 1, 1)
+    )
+    net = nn.Sequential(*net, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)).eval()
+    ours = quantize(net, [hard_nets.images(32, 8)])
+    images = hard_nets.images(8, 8)
+    found = []
+    for quick in (False, True):
+        network = ours.trainable().to(memory_format=torch.channels_last)
+        use(network, "ort-w7")
+        if quick:
+            with quick_tiny_maps(network):
+                assert sum("_conv_forward" in vars(module) for module in network.modules()) == 3
+                out = network(images)
+                out.square().sum().backward()
+        else:
+            out = network(images)
+            out.square().sum().backward()
+        found.append([out.detach(), *(weight.grad for weight in network.parameters())])
+    for plain, fast in zip(*found, strict=True):
+        torch.testing.assert_close(fast, plain, rtol=1e-3, atol=1e-4)
+
+
+def test_an_unknown_flavour_is_refused(quantized):
+    with pytest.raises(InputError, match="flavour"):
+        use(quantized.trainable(), "int4")
