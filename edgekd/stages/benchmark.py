@@ -14,7 +14,7 @@ from edgekd.stages.accuracy import right
 from edgekd.stages.context import Context
 from edgekd.stages.images import open_images
 from edgekd.stages.latency import Rounds, keep_timing, latencies, speedup, throughput
-from edgekd.stages.on_target import model_for, resolved
+from edgekd.stages.on_target import model_for, plan_of, resolved
 from edgekd.stages.signal import parity
 
 
@@ -33,8 +33,7 @@ def run(context: Context) -> Outcome:
         logits = {model: device.infer(file, inputs) for model, file in models.items()}
         as_written = device.infer(path, inputs, optimised=False)
         context.say({"done": 1, "total": 3, "note": "timing single queries"})
-        plan = targets.plan_for(context.recipe.gates_of("benchmark", target.name))
-        timed, suspect = targets.measure_calmly(device, models, inputs[:1], plan)
+        timed, suspect = targets.measure_calmly(device, models, inputs[:1], plan_of(context, "benchmark"))
     facts = {"model": path.name, "threads": target.threads, "batch": 1}
     measurements = (
         *accuracies(name, logits, images.test.labels),

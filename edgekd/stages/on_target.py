@@ -1,4 +1,4 @@
-"""What build and benchmark share: the target of their step, and the exported file it runs."""
+"""What the stages on a device share: the target of their step, the exported file it runs, and how long they time it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ def resolved(context: Context) -> targets.Target:
     if context.target is None:
         raise InputError("this stage runs per target", where="stages.on_target")
     return targets.resolve(context.target, context.recipe.targets[context.target])
+
+
+def plan_of(context: Context, stage: str) -> targets.MeasuringPlan:
+    """As much timing as the step's gates need; in a smoke run next to none."""
+    return targets.LEAST if context.smoke else targets.plan_for(context.recipe.gates_of(stage, context.target))
 
 
 def model_for(target: targets.Target, identity: Mapping[str, Any], export: Input) -> tuple[str, Path]:

@@ -12,7 +12,7 @@ from edgekd import targets
 from edgekd.core import Measurement, Outcome
 from edgekd.stages.context import Context
 from edgekd.stages.latency import Rounds, keep_timing, latencies, speedup
-from edgekd.stages.on_target import model_for, resolved
+from edgekd.stages.on_target import model_for, plan_of, resolved
 
 # Less than a benchmark takes: this asks whether it is possible at all.
 ROUND_S, ATTEMPTS, PAUSE_S = 0.2, 2, 1.0
@@ -24,8 +24,7 @@ def run(context: Context) -> Outcome:
     latency_ms.fastest is the fastest of all timed queries: other work on the device slows queries, and never hastens one.
     """
     target, sketch = resolved(context), context.input("sketch")
-    gates = context.recipe.gates_of("preflight", target.name)
-    plan = replace(targets.plan_for(gates), round_s=ROUND_S)
+    plan = replace(plan_of(context, "preflight"), round_s=ROUND_S)
     example = np.load(sketch.path("example"), allow_pickle=False)
     with targets.connect(target) as device:
         before = device.probe()

@@ -5,13 +5,14 @@ from edgekd.targets.calm import measure_calmly
 from edgekd.targets.client import Connection, connect
 from edgekd.targets.flavours import INT8_FLAVOURS, flavours_measured, flavours_of, oldest_tensorrt
 from edgekd.targets.layers import float_layers
-from edgekd.targets.plan import MeasuringPlan, plan_for
+from edgekd.targets.plan import LEAST, MeasuringPlan, plan_for
 from edgekd.targets.profiles import Profile, profile, profiles
 from edgekd.targets.suspect import suspicions
 from edgekd.targets.target import Target, resolve, why_not_measured
 
 __all__ = [
     "INT8_FLAVOURS",
+    "LEAST",
     "Connection",
     "MeasuringPlan",
     "Profile",

@@ -30,6 +30,9 @@ class MeasuringPlan:
         return asdict(self)
 
 
+LEAST = MeasuringPlan(rounds=1, queries=10, discard=1, round_s=0.0, budget_s=0.0)  # that something can be timed at all
+
+
 def plan_for(gates: Iterable[Gate], *, budget_s: float = BUDGET_S) -> MeasuringPlan:
     """A plan that lets these gates be decided: enough queries for each gated percentile, enough rounds for each confidence.
 
