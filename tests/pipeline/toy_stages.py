@@ -4,8 +4,10 @@ import errno
 import os
 import signal
 import sys
+import time
 
-from edgekd.core import InputError, Measurement, Outcome, share
+from edgekd.core import InputError, Interrupted, Measurement, Outcome, share
+from edgekd.stages.stop import STOP
 
 
 def count(context, name):
@@ -53,3 +55,20 @@ def bundled(context):
     return Outcome(
         (context.keep("model", context.folder / "model.onnx"),), (Measurement("golden_agreement", 1.0, "fraction", 4),)
     )
+
+
+def trains(context):
+    """Stands for a training: computes until it is asked to stop, then keeps how far it came; a stubborn one hears nothing."""
+    context.checkpoint.mkdir(parents=True)
+    with STOP.waits():
+        context.say({"note": "training"})
+        while STOP.asked is None or os.environ.get("TOY") == "stubborn":
+            time.sleep(0.01)
+        (context.checkpoint / "kept.txt").write_text(signal.Signals(STOP.asked).name)
+        raise Interrupted(STOP.asked)
+
+
+def computes(context):
+    """Has nothing to keep."""
+    context.say({"note": "computing"})
+    time.sleep(600)
