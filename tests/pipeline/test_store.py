@@ -1,7 +1,9 @@
 """The store: whole or absent, checked by hash, and a run stays whole when the store goes away."""
 
 import json
+import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -106,3 +108,30 @@ def test_runs_in_the_default_place_share_a_store_however_they_are_named(tmp_path
 def test_the_object_says_what_it_was_made_from(tmp_path):
     folder = stored(Store(tmp_path)).folder
     assert json.loads((folder / "outcome.json").read_text())["made_from"] == {"stage": "toy"}
+
+
+def test_a_checkpoint_outlives_the_process_and_goes_when_its_step_is_committed(tmp_path):
+    store = Store(tmp_path)
+    kept = store.checkpoint(KEY) / "teacher.checkpoint"
+    kept.parent.mkdir()
+    kept.write_bytes(b"half way")
+    with pytest.raises(RuntimeError), store.lock(KEY), store.new_folder(KEY):
+        raise RuntimeError
+    assert kept.exists()
+    stored(store, key="another")
+    assert kept.exists()
+    stored(store)
+    assert not kept.parent.exists()
+
+
+def test_checkpoints_nobody_went_on_with_for_thirty_days_go_when_the_store_is_next_written(tmp_path):
+    store, day = Store(tmp_path), 24 * 3600
+    for key, age_days in (("old", 31), ("young", 29)):
+        store.checkpoint(key).mkdir()
+        (store.checkpoint(key) / "teacher.checkpoint").write_bytes(b"half way")
+        then = time.time() - age_days * day
+        os.utime(store.checkpoint(key), (then, then))
+    store.find(KEY)
+    assert store.checkpoint("old").exists()
+    stored(store)
+    assert [store.checkpoint(key).exists() for key in ("old", "young")] == [False, True]

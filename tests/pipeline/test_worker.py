@@ -34,17 +34,11 @@ def request_for(tmp_path, monkeypatch):
     recipe = load(tmp_path / "toy.yaml")
     places = {name: str(tmp_path / name) for name in ("folder", "cache", "checkpoint")}
     document = {**recipe.as_json(), "folder": str(tmp_path)}
-    return lambda stage: {
-        "entry": f"toy_stages:{stage}",
-        "recipe": document,
-        "target": None,
-        "inputs": {},
-        "smoke": False,
-        **places,
-    }
+    same = {"recipe": document, "target": None, "inputs": {}, "smoke": False, **places}
+    return lambda stage: {"entry": f"toy_stages:{stage}", **same}
 
 
-def run_until_told(worker, request, number, first=None):
+def run_until_told(worker, request, number):
     """Run the stage; at its first word, be interrupted as the command is by a signal."""
 
     def on_progress(event):
@@ -101,9 +95,7 @@ def test_a_second_signal_ends_a_worker_that_does_not_hear(request_for, tmp_path,
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_worker_ended_by_a_signal_of_its_own_keeps_its_training_and_the_run_ends_as_by_that_signal(
-    number, request_for, tmp_path
-):
+def test_a_worker_ended_by_a_signal_of_its_own_keeps_its_training_and_the_run_ends_by_it_too(number, request_for, tmp_path):
     with Worker(tmp_path / "log") as worker, pytest.raises(Interrupted) as ended:
         worker.run(request_for("trains"), lambda event: os.kill(pid_of(worker), number))
     assert ended.value.exit_code == 128 + number
