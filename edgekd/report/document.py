@@ -65,6 +65,7 @@ class GatePart(_Part):
     low: float | None
     high: float | None
     confidence: float | None = Field(None, description="one-sided; null judges the value itself")
+    inherited: str | None = Field(None, description="the recipe's key of this bound, where another step is asked before it")
     n_needed: int | None = Field(None, description="images or queries that would settle an INCONCLUSIVE gate")
     verdict: Verdict
     why: str
@@ -116,10 +117,14 @@ class Document(_Part):
     bundle: str | None = Field(None, description="the bundle folder")
     report: str | None = Field(None, description="the HTML page")
     until: str | None = Field(None, description="the stage the user asked to stop after")
+    smoke: bool = Field(False, description="tried on a handful of images: nothing in it was judged, and no number means anything")
+    keep_going: bool = Field(False, description="the user asked to go on after a failed gate")
     environment: dict[str, Any] = Field({}, description="system, CPUs it could use and versions of the machine that ran it")
     started: str | None = Field(None, description="ISO 8601")
     seconds: float | None = Field(None, description="wall time of this invocation")
-    test_opened: int | None = Field(None, description="how often this run has opened the test split")
+    test_opened: int | None = Field(
+        None, description="how often runs that share this store have opened the test split of these images"
+    )
     data: DataPart | None = None
 
     @property

@@ -28,6 +28,9 @@ _ADVICE = {
 }
 
 
+SMOKE = "the chain was tried on a handful of images; nothing was judged, and no number here means anything"
+
+
 @dataclass(frozen=True)
 class Row:
     """One line of a step, ready to lay out; ``verdict`` is None where no gate asks."""
@@ -90,7 +93,10 @@ def status_text(step: StagePart) -> str:
 
 
 def misses(document: Document, *verdicts: Verdict) -> list[str]:
-    """One sentence a gate that ended so: which number, where, its value, the bound, by how much, and what to try."""
+    """One sentence a gate that ended so: which number, where, its value, the bound, by how much, and what to try. A smoke run
+    leaves all open, which one sentence says."""
+    if document.smoke:
+        return []
     found = []
     for step in document.stages:
         for row in rows_of(step):
@@ -143,8 +149,8 @@ def data_text(document: Document) -> str | None:
     if document.data is None:
         return None
     counts = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in document.data.counts.items())
-    times = {None: "", 0: " (test not opened in this run folder)", 1: " (test opened once)"}
-    opened = times.get(document.test_opened, f" (test opened {document.test_opened} times)")
+    times = {None: "", 0: " (test not opened yet)", 1: " (test opened once)"}
+    opened = "" if document.smoke else times.get(document.test_opened, f" (test opened {document.test_opened} times)")
     return f"{document.data.source}, {len(document.data.classes)} classes: {counts or MISSING}{opened}"
 
 
@@ -154,6 +160,8 @@ def verdict_text(document: Document) -> str:
         stopped = f"stopped after {document.until}, as asked" if document.until else "the run ended before it could be judged"
         what = document.error.what if document.error else stopped
         return f"NOT JUDGED (exit {document.exit_code}): {what}"
+    if document.smoke:
+        return f"SMOKE, {document.verdict.value} (exit {document.exit_code}): {SMOKE}"
     silent = {one.name: one for one in document.targets if one.name in document.unmeasured or one.verdict == Verdict.NOT_MEASURED}
     judged = [one for one in document.targets if one.name not in silent]
     if document.verdict == Verdict.PASS:
@@ -161,6 +169,8 @@ def verdict_text(document: Document) -> str:
         head = f"PASS on {', '.join(names)}" if names else "PASS"
         waived = sum(gate.verdict == Verdict.WAIVED for step in document.stages for gate in step.gates)
         head += f", {waived} gate{'s' * (waived > 1)} waived" if waived else ""
+    elif not any(step.gates for step in document.stages):
+        head = f"{document.verdict.value} (exit {document.exit_code}): the recipe sets no gates, so nothing was judged"
     else:
         places = {
             " ".join(filter(None, (step.name, step.target, gate.metric)))

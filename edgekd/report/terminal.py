@@ -78,9 +78,10 @@ def _cells(step: StagePart, row: Row | None, first: bool) -> tuple[str, ...]:
 
 def _table(document: Document, width: int) -> list[Text]:
     grid: list[tuple[tuple[str, ...], str, Verdict | None]] = []  # cells, the reason below, the verdict that colours them
+    of_all = {gate.why for step in document.stages for gate in step.gates} if document.smoke else set()  # the last line says it
     for step in steps_to_show(document):
         rows: list[Row | None] = [*rows_of(step)] or [None]
-        told: set[str] = set()  # one reason often stands behind several numbers of a step
+        told = set(of_all)  # one reason often stands behind several numbers of a step
         for place, row in enumerate(rows):
             reason = _reason(step, row, told, last=place == len(rows) - 1)
             grid.append((_cells(step, row, place == 0), reason, row.verdict if row else None))
@@ -157,7 +158,8 @@ def _closing(document: Document, width: int) -> list[Text]:
         facts.append(("error", f"{error.where}: {error.what}" if error.where else error.what))
         facts += [(name, text) for name, text in (("seen", error.seen), ("try", error.fix)) if text]
     facts += [("report", document.report)] if document.report else []
-    facts += [("resume", document.resume)] if document.exit_code or document.until else []
+    done = document.smoke and not document.error
+    facts += [("next" if done else "resume", document.resume)] if document.exit_code or document.until else []
     lines = [Text("")]
     for name, text in facts:
         lines += _prose(f"{name:<8}{text}", width, hang=" " * 8)

@@ -206,3 +206,9 @@ def test_long_series_in_the_conditions_are_counted_not_poured_out(run, document)
         and "timing.between 9 entries, in the file" in words
         and "timing.suspect a, b" in words
     )
+
+
+def test_a_smoke_run_stands_in_the_head(run, document):
+    page = render_html({**document, "smoke": True, "verdict": "INCONCLUSIVE", "exit_code": 4}, run)
+    assert '<p class="smoke">Smoke run</p>' in page
+    assert '<p class="smoke">' not in render_html(document, run)

@@ -176,3 +176,21 @@ def test_a_reason_behind_several_numbers_is_told_once_a_step(document):
     document["stages"][6]["measurements"][3]["suspect"] = ["foreign load 0.8"]  # latency_ms.p50, without a gate
     table = render_terminal(document).split("\n\n")[0]
     assert table.count("foreign load 0.8") == 1
+
+
+def test_a_smoke_run_says_so_once_and_names_the_command_of_the_real_one(document):
+    for step in document["stages"]:
+        step["gates"] = [{**one, "verdict": "INCONCLUSIVE", "why": "a smoke run judges nothing"} for one in step["gates"]]
+    shown = render_terminal({**document, "smoke": True, "verdict": "INCONCLUSIVE", "exit_code": 4})
+    lines = shown.splitlines()
+    assert lines[-1].startswith("SMOKE, INCONCLUSIVE (exit 4): the chain was tried on a handful of images; nothing was judged")
+    assert "next    edgekd pipeline recipes/example.yaml" in lines
+    assert "a smoke run judges nothing" not in shown
+    assert "opened" not in shown
+
+
+def test_a_run_that_judged_nothing_says_why_it_is_inconclusive(document):
+    for step in document["stages"]:
+        step["gates"] = []
+    shown = render_terminal({**document, "verdict": "INCONCLUSIVE", "exit_code": 4, "unmeasured": [], "targets": []})
+    assert shown.splitlines()[-1] == "INCONCLUSIVE (exit 4): the recipe sets no gates, so nothing was judged"
