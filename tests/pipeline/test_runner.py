@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from edgekd.cli import main
-from edgekd.core import InputError, LockedError, RecipeError, Verdict
+from edgekd.core import InputError, Interrupted, LockedError, RecipeError, Verdict
+from edgekd.pipeline.worker import Worker
 
 
 def statuses(walk):
@@ -135,6 +137,28 @@ def test_a_walk_that_is_broken_off_ends_its_worker_and_keeps_what_is_finished(wa
     assert statuses(walk(events=Stop())) == ["done", "skipped"]
     assert not _children()
     assert statuses(walk()) == ["cached", "done"]
+
+
+def test_a_second_signal_while_the_worker_ends_still_leaves_the_walk_to_report(walk, monkeypatch, toy_chain):
+    if not toy_chain:
+        pytest.skip("only a worker takes its time to end")
+
+    class Impatient:
+        def append(self, event):
+            if event["event"] == "progress":
+                raise Interrupted(signal.SIGINT)
+
+    close = Worker.close
+
+    def interrupted_close(worker):
+        monkeypatch.setattr(Worker, "close", close)
+        close(worker)
+        raise Interrupted(signal.SIGTERM)
+
+    monkeypatch.setattr(Worker, "close", interrupted_close)
+    ended = walk(events=Impatient())
+    assert (statuses(ended), ended.error.exit_code) == (["failed", "skipped"], 130)
+    assert not _children()
 
 
 def _children():
