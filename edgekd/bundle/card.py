@@ -28,6 +28,7 @@ class Card:
     data_license: str | None
     measured: Sequence[tuple[str, Measurement]]
     not_measured: Sequence[tuple[str, str]]
+    for_devices: Sequence[tuple[str, Sequence[str], str]] = ()
     smoke: bool = False
 
 

@@ -3,7 +3,7 @@
 manifest.json            canonical JSON: every other file with sha256 and bytes, the models, how many classes
 manifest.json.sha256     the manifest's own hash, as sha256sum writes it
 preprocessing.json labels.json MODEL_CARD.md edgekd.pyz
-models/*.onnx            one a flavour
+models/*.onnx            one a flavour; and what ``for_devices`` brings: files an app does not load, such as those for TensorRT
 golden/inputs.npy        uint8 [K, H, W, 3]
 golden/logits-<flavour>.npy   float32 [K, classes]
 """
@@ -17,6 +17,7 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -49,14 +50,17 @@ def make(
     golden_images: NDArray[np.uint8],
     golden_logits: Mapping[str, NDArray[np.float32]],
     card: Card,
+    for_devices: Mapping[str, Path | str] = MappingProxyType({}),
 ) -> tuple[Artifact, ...]:
     """Write a bundle into ``folder``, which must be new or empty; returns an artifact a file, its kind being its path.
 
     models: (flavour, ONNX file); flavours "fp32", "ort", "ort-w7". golden_images: uint8 [K, H, W, 3] at the size of
     ``preprocessing["image_size"]``. golden_logits: by flavour, float32 [K, classes], as onnxruntime gave them here.
+    for_devices: by name below models/, a file or a text.
     Raises InputError when these do not fit together; EnvironmentProblem when the disk refuses.
     """
     _check(folder, models, preprocessing, labels, golden_images, golden_logits)
+    _check_names(folder, [*for_devices, *(path.name for _, path in models)])
     described = [_described(flavour, path) for flavour, path in models]
     with disk_problems(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -64,6 +68,11 @@ def make(
             target = folder / entry["path"]
             target.parent.mkdir(exist_ok=True)
             shutil.copyfile(source, target)
+        for file, content in for_devices.items():
+            if isinstance(content, Path):
+                shutil.copyfile(content, folder / "models" / file)
+            else:
+                write_atomic(folder / "models" / file, content)
     _write(folder / "preprocessing.json", preprocessing)
     _write(folder / "labels.json", list(labels))
     write_atomic(folder / "golden/inputs.npy", _npy(golden_images))
@@ -104,6 +113,11 @@ def _npy(array: NDArray[Any]) -> bytes:
     content = io.BytesIO()
     np.lib.format.write_array(content, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
     return content.getvalue()
+
+
+def _check_names(folder: Path, names: Sequence[str]) -> None:
+    if len(set(names)) != len(names) or not all(_PLAIN.fullmatch(name) for name in names):
+        raise InputError("files of a bundle need different, plain names", where=str(folder), seen=", ".join(names))
 
 
 def _check(

@@ -28,6 +28,7 @@ class Gate:
     """``metric`` of ``stage`` (for ``target``, if the stage runs per target) must be at least / at most ``limit``.
 
     confidence: one-sided; None judges the measured value itself. waive: the user's reason to let a miss through, always shown.
+    inherited: the recipe's key this bound stands under, where it is asked of another step than it is written for.
     """
 
     stage: str
@@ -37,6 +38,7 @@ class Gate:
     limit: float
     confidence: float | None = None
     waive: str | None = None
+    inherited: str | None = None
 
     def holds(self, value: float) -> bool:
         return value >= self.limit if self.bound == "min" else value <= self.limit
@@ -63,6 +65,7 @@ class Judgement:
             "low": measured.get("low"),
             "high": measured.get("high"),
             **({"confidence": gate.confidence} if gate.confidence is not None else {}),
+            **({"inherited": gate.inherited} if gate.inherited is not None else {}),
             **({"n_needed": self.n_needed} if self.n_needed is not None else {}),
             "verdict": self.verdict.value,
             "why": self.why,

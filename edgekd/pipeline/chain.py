@@ -13,7 +13,8 @@ class Stage:
     version: raised by hand when the meaning of the stage's output changes. entry: ``module:function`` taking a ``stages.Context``
     and returning an ``Outcome``. needs: stages whose artifacts it takes. reads: sections of the recipe that decide its result.
     rooms: folders of edgekd whose source is part of the stage's key, beside ``core`` and what stages share. per_target: runs
-    once for each target. torch: runs in the worker process. data: its result depends on the images.
+    once for each target. torch: runs in the worker process. data: its result depends on the images. prepares: runs also for a
+    target that cannot be measured, and then makes what the device will need.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Stage:
     per_target: bool = False
     torch: bool = False
     data: bool = False
+    prepares: bool = False
 
 
 CHAIN: tuple[Stage, ...] = (
@@ -54,7 +56,7 @@ CHAIN: tuple[Stage, ...] = (
     ),
     Stage(
         "build", 1, "edgekd.stages.build:run", ("export",), (),
-        ("targets", "device"), per_target=True,
+        ("targets", "device"), per_target=True, prepares=True,
     ),
     Stage(
         "benchmark", 1, "edgekd.stages.benchmark:run", ("export", "build"), ("data",),

@@ -41,8 +41,12 @@ class Keys:
 
     def parts(self, step: Step, inputs: Mapping[str, Outcome]) -> dict[str, Any]:
         """What ``step``'s key is made of. Raises DeviceError if its device does not answer."""
-        device = self._identity(step.target) if step.target else None
+        device = self._identity(step.target) if step.target and step.target not in self.not_measured else None
         return key_parts(step, self.recipe, inputs, data=self.described.digest, device=device, smoke=self._smoke)
+
+    def why_not_taken(self, step: Step) -> str | None:
+        """Why this step is not to be taken here, or None if it is: its target cannot be measured, and it prepares nothing."""
+        return None if step.stage.prepares else self.not_measured.get(step.target or "")
 
     def _identity(self, target: str) -> Mapping[str, Any]:
         if target not in self._identities:
@@ -63,7 +67,8 @@ def key_parts(
     """Everything step's key is made of, readable, as the store keeps it beside the result.
 
     inputs: outcomes of the needed steps by step name. data: digest of the images; device: identity of the target, for steps
-    that have one. smoke: what was made of a handful of images is never taken for a real result.
+    that have one, None while it is not connected: what was prepared for it is never taken for measured. smoke: what was made
+    of a handful of images is never taken for a real result.
     """
     stage = step.stage
     sections = {name: _that_counts(name, section, recipe) for name, section in recipe.as_json().items()}

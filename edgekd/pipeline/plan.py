@@ -9,9 +9,9 @@ from typing import Any
 from edgekd.core import Outcome
 from edgekd.data import Description
 from edgekd.pipeline.chain import Step, needed_steps, steps
+from edgekd.pipeline.judging import to_be_renewed
 from edgekd.pipeline.keys import Keys, key_of
 from edgekd.pipeline.ready import require_ready
-from edgekd.pipeline.runner import to_be_renewed
 from edgekd.pipeline.store import Store
 from edgekd.recipe import Recipe, unsettled_by
 
@@ -45,8 +45,8 @@ def make_plan(recipe: Recipe, store_folder: Path) -> Plan:
     outcomes: dict[Step, Outcome] = {}
     planned = []
     for step in steps(tuple(recipe.targets)):
-        if step.target in keys.not_measured:
-            planned.append(PlannedStep(step.name, "not measured", why=keys.not_measured[step.target or ""]))
+        if why := keys.why_not_taken(step):
+            planned.append(PlannedStep(step.name, "not measured", why=why))
             continue
         needed = list(needed_steps(step, measured))
         stored = None

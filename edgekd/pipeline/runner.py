@@ -15,19 +15,17 @@ from edgekd import data
 from edgekd.core import (
     EdgekdError,
     EnvironmentProblem,
-    Gate,
     InputError,
     Interrupted,
     Judgement,
-    Measurement,
     Outcome,
     Verdict,
-    judge,
 )
 from edgekd.core.files import disk_problems
 from edgekd.core.lock import locked
 from edgekd.pipeline.chain import CHAIN, Step, needed_steps, steps
 from edgekd.pipeline.control import Control
+from edgekd.pipeline.judging import judgements, to_be_renewed
 from edgekd.pipeline.keys import Keys, key_of
 from edgekd.pipeline.ready import require_ready
 from edgekd.pipeline.state import Openings, State
@@ -130,7 +128,7 @@ class Runner:
     def _require_what_comes_before(self) -> None:
         """With ``--from``: raise InputError unless every step before it is in the store; nothing is trained by surprise."""
         outcomes: dict[Step, Outcome] = {}
-        for step in (one for one in self.steps if self.control.takes_as_it_is(one) and one.target not in self.not_measured):
+        for step in (one for one in self.steps if self.control.takes_as_it_is(one) and not self.keys.why_not_taken(one)):
             parts = self.keys.parts(step, {need.name: outcomes[need] for need in self._inputs_of(step)})
             stored = self.store.find(key_of(parts))
             if stored is None:
@@ -150,8 +148,8 @@ class Runner:
                 shutil.rmtree(self.run_dir / row.step.name, ignore_errors=True)
 
     def _take(self, step: Step, worker: Worker) -> None:
-        if step.target in self.not_measured:
-            self._finish(Row(step, "skipped", why=self.not_measured[step.target or ""]))
+        if why := self.keys.why_not_taken(step):
+            self._finish(Row(step, "skipped", why=why))
             return
         if step.stage.name == "bundle" and self._failed():  # in a walk that keeps going
             self._finish(Row(step, "skipped", why="withheld: a gate failed; one with waive lets a miss through"))
@@ -220,8 +218,8 @@ class Runner:
         return list(needed_steps(step, measured))
 
     def _not_reached(self, step: Step, error: EdgekdError | None) -> Row:
-        if step.target in self.not_measured:
-            why = self.not_measured[step.target or ""]
+        if why_not := self.keys.why_not_taken(step):
+            why = why_not
         elif step not in self.wanted:
             why = f"after --until {self.control.until}"
         else:
@@ -235,10 +233,9 @@ class Runner:
 
     def _judged(self, step: Step, outcome: Outcome) -> tuple[Judgement, ...]:
         """The step's gates on what it measured. In a smoke run none is judged, whatever the numbers say."""
-        gates = self.recipe.gates_of(step.stage.name, step.target)
-        judged = [judge(gate, _measured(outcome, gate)) for gate in gates]
+        judged = judgements(step, outcome, self.recipe)
         if not self.control.smoke:
-            return tuple(judged)
+            return judged
         return tuple(one if one.verdict is Verdict.NOT_MEASURED else _left_open(one) for one in judged)
 
     def _progress(self, step: Step, event: Mapping[str, Any]) -> None:
@@ -255,17 +252,5 @@ class Runner:
             )
 
 
-def to_be_renewed(step: Step, outcome: Outcome, recipe: Recipe) -> bool:
-    """Whether a step on a device is measured again: a gate asks for a number that was taken under suspect conditions."""
-    if not step.stage.per_target:
-        return False
-    asked = [_measured(outcome, gate) for gate in recipe.gates_of(step.stage.name, step.target) if gate.waive is None]
-    return any(one is not None and one.suspect for one in asked)
-
-
 def _left_open(judged: Judgement) -> Judgement:
     return replace(judged, verdict=Verdict.INCONCLUSIVE, why=NOT_JUDGED, n_needed=None)
-
-
-def _measured(outcome: Outcome, gate: Gate) -> Measurement | None:
-    return next((one for one in outcome.measurements if one.name == gate.metric), None)

@@ -95,4 +95,5 @@ def to_go_on(walk: Walk, recipe: Recipe) -> Control:
 
 def _came_to_targets(until: str) -> bool:
     names = [stage.name for stage in CHAIN]
-    return any(stage.per_target for stage in CHAIN[: names.index(until) + 1])
+    proving = [stage.name for stage in CHAIN if stage.per_target and stage.name != "preflight"]  # which asks beforehand
+    return any(name in proving for name in names[: names.index(until) + 1])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from edgekd import bundle, targets
 from edgekd.core import IntegrityError, Measurement, Outcome
+from edgekd.recipe import TargetSpec
 from edgekd.stages.context import Context
 from edgekd.stages.images import open_images
 
@@ -27,6 +30,7 @@ def run(context: Context) -> Outcome:
         golden_images=golden,
         golden_logits={flavour: bundle.golden_logits(path, golden, images.preprocessing) for flavour, path in models},
         card=_card(context),
+        for_devices=_for_devices(context),
     )
     found = bundle.verify(context.folder)
     found.require()
@@ -37,6 +41,24 @@ def run(context: Context) -> Outcome:
     return Outcome(
         artifacts, (agreement, Measurement("size_mb", size, "MB", 1)), {"files": len(artifacts), "golden_cases": len(golden)}
     )
+
+
+def _for_devices(context: Context) -> dict[str, Path | str]:
+    """What TensorRT targets need beside the files an app loads: ONNX files, and for each target a text with the commands."""
+    files: dict[str, Path | str] = {}
+    for name, spec in _tensorrt(context).items():
+        paths = [context.input("export").path(flavour) for flavour in targets.files_of(spec) if flavour not in FLAVOURS]
+        files |= {path.name: path for path in paths}
+        files[_commands_of(name)] = targets.commands_text(name, spec)
+    return files
+
+
+def _tensorrt(context: Context) -> dict[str, TargetSpec]:
+    return {name: spec for name, spec in context.recipe.targets.items() if spec.runtime == "tensorrt"}
+
+
+def _commands_of(target: str) -> str:
+    return f"ENGINES-{target}.txt"
 
 
 def _card(context: Context) -> bundle.Card:
@@ -55,5 +77,9 @@ def _card(context: Context) -> bundle.Card:
         data_license=LICENCES.get(recipe.data.source),
         measured=measured,
         not_measured=list(targets.why_not_measured(recipe.targets).items()),
+        for_devices=[
+            (name, [f"student.{flavour}.onnx" for flavour in targets.files_of(spec)], _commands_of(name))
+            for name, spec in _tensorrt(context).items()
+        ],
         smoke=context.smoke,
     )

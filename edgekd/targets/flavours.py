@@ -24,6 +24,11 @@ def flavours_of(specs: Mapping[str, TargetSpec]) -> tuple[str, ...]:
     return (*_ALWAYS, *(flavour for flavour in ("trt", "fp16", "trt-fp16") if flavour in asked))
 
 
+def files_of(spec: TargetSpec) -> tuple[str, ...]:
+    """The flavours a TensorRT target's engines are built from, its own before the yardsticks."""
+    return (*_TENSORRT[spec.precision], "fp32")
+
+
 def flavours_measured(specs: Mapping[str, TargetSpec]) -> tuple[str, ...]:
     """The same of those targets alone that can be measured here."""
     unmeasured = why_not_measured(specs)

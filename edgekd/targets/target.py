@@ -8,6 +8,7 @@ from typing import Protocol
 
 from edgekd.core import InputError
 from edgekd.targets.profiles import Profile, profile
+from edgekd.targets.trtexec import OLDEST, version_of
 
 # onnxruntime's CPU kernels compute in float32 or in int8; an fp16 model would be computed in float32.
 _RUNTIME_PRECISIONS = {
@@ -76,6 +77,9 @@ def resolve(name: str, spec: TargetSpec) -> Target:
             seen=spec.precision,
             fix=f"precision: {' or '.join(able)}",
         )
+    if spec.tensorrt and version_of(spec.tensorrt) < OLDEST:
+        fix = f'"{OLDEST[0]}.{OLDEST[1]}" or newer; JetPack 4.6.1 brings it'
+        raise InputError("this TensorRT is too old", where=f"{where}.tensorrt", seen=spec.tensorrt, fix=fix)
     return Target(name, device, spec.runtime, spec.precision, spec.required, spec.threads)
 
 

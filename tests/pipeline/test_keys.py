@@ -27,8 +27,10 @@ gates:
 """
 IDENTITY = {"machine": "m", "isa": ["avx2"], "versions": {"onnxruntime": "1.20"}}
 ALL = tuple(step.name for step in steps(("cpu",)))
-TORCH = ("teacher", "distill", "quantize", "export")
+TRAINED = ("teacher", "distill", "quantize", "export")
+TORCH = ("sketch", *TRAINED)
 DATA = (*TORCH, "cpu/benchmark", "bundle")
+ON_CPU = {"cpu/preflight", "cpu/build", "cpu/benchmark"}
 
 
 @pytest.fixture
@@ -67,6 +69,7 @@ def changed(before, after):
         "gates.benchmark.cpu.latency_ms.p50={max: 3}",
         "gates.benchmark.cpu.top1={min: 0.9, confidence: 0.99}",
         "gates.teacher={top1: {min: 0.9}}",
+        "gates.preflight.cpu.size_mb={max: 9}",
         "gates={}",
         "targets.cpu.required=when-connected",
         "data.path=./elsewhere",
@@ -79,23 +82,24 @@ def test_what_only_judges_or_says_where_files_lie_changes_no_key(keys_of, overri
 @pytest.mark.parametrize(
     ("override", "steps_changed"),
     [
-        ("seed=1", {"teacher", "distill", "quantize"}),
-        ("compute.threads=2", set(TORCH)),
-        ("compute.precision=fp32", set(TORCH)),
+        ("seed=1", {"sketch", "teacher", "distill", "quantize"}),
+        ("compute.threads=2", set(TRAINED)),
+        ("compute.precision=fp32", set(TRAINED)),
         ("data.image_size=16", set(DATA)),
         ("data.split_seed=1", set(DATA)),
         ("data.hflip=true", set(DATA)),
         ("teacher.epochs=2", {"teacher"}),
         ("teacher.learning_rate=0.5", {"teacher"}),
-        ("student.width=0.5", {"distill"}),
+        ("student.width=0.5", {"sketch", "distill"}),
         ("distill.epochs=2", {"distill"}),
         ("quantize.calibration_images=7", {"quantize"}),
         ("quantize.mode=auto", {"quantize"}),
-        ("targets.cpu.threads=2", {"cpu/build", "cpu/benchmark", "bundle"}),
-        ("targets.cpu.precision=fp32", {"cpu/build", "cpu/benchmark", "bundle"}),
+        ("targets.cpu.threads=2", {*ON_CPU, "bundle"}),
+        ("targets.cpu.precision=fp32", {*ON_CPU, "bundle"}),
         ("name=other", {"bundle"}),
         ("gates.benchmark.cpu.latency_ms.p99={max: 9}", {"cpu/benchmark"}),  # needs more queries
         ("gates.benchmark.cpu.speedup={min: 1, confidence: 0.999}", {"cpu/benchmark"}),  # needs more rounds
+        ("gates.preflight.cpu.latency_ms.p99={max: 9}", {"cpu/preflight"}),
     ],
 )
 def test_what_a_step_reads_changes_its_key_and_no_other(keys_of, override, steps_changed):
@@ -127,7 +131,8 @@ def test_a_second_device_that_needs_the_same_files_changes_only_the_bundle(keys_
 def test_an_older_tensorrt_exports_anew_and_quantizes_nothing(keys_of):
     orin = JETSON.replace("PRECISION", "int8+fp16")
     older = keys_of(orin, 'targets.jetson.tensorrt="8.2"')
-    assert changed(keys_of(orin), older) == {"export", "bundle", "jetson/build", "jetson/benchmark"}
+    on_it = {"jetson/preflight", "jetson/build", "jetson/benchmark"}
+    assert changed(keys_of(orin), older) == {"export", "bundle", *on_it}
 
 
 def test_the_bytes_of_a_weights_file_count_and_its_name_does_not(keys_of, folder):
@@ -148,7 +153,7 @@ def test_imagenet_weights_normalize_the_images_of_every_step_anew(keys_of, role)
 def test_the_images_and_the_device_change_the_steps_that_use_them(keys_of):
     assert changed(keys_of(), keys_of(data="others")) == set(DATA)
     for name, value in {"machine": "n", "isa": [], "versions": {"onnxruntime": "1.21"}}.items():
-        assert changed(keys_of(), keys_of(identity={**IDENTITY, name: value})) == {"cpu/build", "cpu/benchmark"}
+        assert changed(keys_of(), keys_of(identity={**IDENTITY, name: value})) == ON_CPU
 
 
 def test_other_bytes_of_a_needed_file_change_every_key_and_other_measurements_only_the_bundle(keys_of):
@@ -247,7 +252,7 @@ def copied(tmp_path, monkeypatch):
         ("stages/build.py", {"build"}),
         ("stages/teacher.py", {"teacher"}),
         ("models/a.py", set(TORCH)),
-        ("targets/profiles.json", {"quantize", "export", "build", "benchmark", "bundle"}),
+        ("targets/profiles.json", {"sketch", "preflight", "quantize", "export", "build", "benchmark", "bundle"}),
         ("bundle/card.md.jinja", {"bundle"}),
         ("targets/__pycache__/a.pyc", set()),
         ("report/a.py", set()),

@@ -10,7 +10,8 @@ from edgekd import targets
 
 
 def spec(**changes):
-    local = {"device": "local-cpu", "runtime": "onnxruntime", "precision": "int8", "required": "always", "threads": 1}
+    local = {"device": "local-cpu", "runtime": "onnxruntime", "precision": "int8", "required": "always", "threads": 1,
+             "tensorrt": None}  # fmt: skip
     return SimpleNamespace(**{**local, **changes})
 
 

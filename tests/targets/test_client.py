@@ -244,7 +244,7 @@ def test_a_result_changed_on_the_way_is_refused(local, models, images, monkeypat
 def test_a_target_that_cannot_be_measured_is_not_reached(local):
     from types import SimpleNamespace
 
-    spec = SimpleNamespace(device="orin-nano", runtime="tensorrt", precision="int8", required="always", threads=1)
+    spec = SimpleNamespace(device="orin-nano", runtime="tensorrt", precision="int8", required="always", threads=1, tensorrt=None)
     with pytest.raises(DeviceError, match="cannot be reached"), connect(targets.resolve("jetson", spec)):
         pass
 

@@ -1,0 +1,58 @@
+"""What a step is judged by: the recipe's gates on it, and, before training, the latency bounds that no training helps to hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from edgekd.core import Gate, Judgement, Measurement, Outcome, Verdict, judge
+from edgekd.pipeline.chain import Step
+from edgekd.recipe import Recipe
+
+FASTEST = "latency_ms.fastest"  # of all queries of the untrained student; see edgekd.stages.preflight
+
+
+def judgements(step: Step, outcome: Outcome, recipe: Recipe) -> tuple[Judgement, ...]:
+    """The step's gates on what it measured; at preflight also the tightest latency bound of the target on the fastest query."""
+    own = [judge(gate, measured(outcome, gate)) for gate in recipe.gates_of(step.stage.name, step.target)]
+    hopeless = _on_the_fastest(step, outcome, recipe) if step.stage.name == "preflight" else ()
+    return (*own, *hopeless)
+
+
+def to_be_renewed(step: Step, outcome: Outcome, recipe: Recipe) -> bool:
+    """Whether a step on a device is measured again: a gate asks for a number that was taken under suspect conditions."""
+    if not step.stage.per_target:
+        return False
+    asked = [measured(outcome, gate) for gate in recipe.gates_of(step.stage.name, step.target) if gate.waive is None]
+    return any(one is not None and one.suspect for one in asked)
+
+
+def measured(outcome: Outcome, gate: Gate) -> Measurement | None:
+    return next((one for one in outcome.measurements if one.name == gate.metric), None)
+
+
+def _on_the_fastest(step: Step, outcome: Outcome, recipe: Recipe) -> Iterator[Judgement]:
+    """No judgement where nothing was measured or nothing bounds the latency: the benchmark's own gates say so."""
+    bounds = _latency_bounds(recipe, step.target)
+    fastest = next((one for one in outcome.measurements if one.name == FASTEST), None)
+    if not bounds or fastest is None:
+        return
+    tightest = min(bounds, key=lambda gate: gate.limit)
+    key = f"gates.{tightest.stage}.{tightest.target}.{tightest.metric}"
+    judged = judge(replace(tightest, stage="preflight", metric=FASTEST, confidence=None, inherited=key), fastest)
+    why = {
+        Verdict.FAIL: f"even the fastest of {fastest.n:,} queries is slower than {key} allows: no training will make it faster",
+        Verdict.PASS: f"{key} is not out of reach",
+    }
+    yield replace(judged, why=why.get(judged.verdict, judged.why))
+
+
+def _latency_bounds(recipe: Recipe, target: str | None) -> list[Gate]:
+    """The most a query may take: preflight's own bound on a percentile, else benchmark's. A waived one stops nothing."""
+    by_metric = {
+        gate.metric: gate
+        for stage in ("benchmark", "preflight")
+        for gate in recipe.gates_of(stage, target)
+        if gate.metric.startswith("latency_ms.")
+    }
+    return [gate for gate in by_metric.values() if gate.bound == "max" and gate.waive is None]

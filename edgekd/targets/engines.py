@@ -1,0 +1,76 @@
+"""The engines to build on a TensorRT device: of which file, by which command, for every version of TensorRT its JetPacks have.
+
+An engine runs on the device, and with the TensorRT, that built it: so files and commands travel, and engines do not.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from edgekd.targets.flavours import files_of, tensorrt_versions
+from edgekd.targets.profiles import Profile, profile
+from edgekd.targets.target import TargetSpec
+from edgekd.targets.trtexec import build_flags, flavour_to_build, version_of, workspace_mib
+
+TRTEXEC = "/usr/src/tensorrt/bin/trtexec"  # of every JetPack, and on no PATH there
+# The target's own precision first, then what it is compared with.
+_BUILT = {
+    "fp32": ("fp32",),
+    "fp16": ("fp16", "fp32"),
+    "int8": ("int8", "fp16", "fp32"),
+    "int8+fp16": ("int8+fp16", "fp16", "fp32"),
+}
+
+
+@dataclass(frozen=True)
+class Engine:
+    """tensorrt: its version; jetpacks: the releases that bring it. command: words, run in the folder of the files."""
+
+    tensorrt: str
+    jetpacks: tuple[str, ...]
+    precision: str
+    model: str
+    command: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return {**asdict(self), "jetpacks": list(self.jetpacks), "command": list(self.command)}
+
+
+def engines(spec: TargetSpec) -> tuple[Engine, ...]:
+    """By version, oldest first; for each the precision asked for, then the yardsticks. Raises InputError: an unknown version."""
+    device = profile(spec.device)
+    return tuple(_engine(device, version, one) for version in tensorrt_versions(spec) for one in _BUILT[spec.precision])
+
+
+def commands_text(name: str, spec: TargetSpec) -> str:
+    """What to do on the device, for a person: the files, then the command lines by version."""
+    return "\n".join(_lines(name, spec)) + "\n"
+
+
+def _engine(device: Profile, text: str, precision: str) -> Engine:
+    version = version_of(text)
+    model = f"student.{flavour_to_build(version, precision)}.onnx"
+    built = f"student.{precision.replace('+', '-')}.engine"
+    files = [f"--onnx={model}", f"--saveEngine={built}", "--timingCacheFile=student.timing"]
+    flags = build_flags(version, precision, workspace_mib(device.memory_gib))
+    releases = tuple(release for release, one in device.tensorrt.items() if one == text)
+    return Engine(text, releases, precision, model, (TRTEXEC, *files, *flags))
+
+
+def _lines(name: str, spec: TargetSpec) -> Iterator[str]:
+    yield f"Engines for {name}: {profile(spec.device).name}, {spec.precision}. Nothing was built or measured on it."
+    yield ""
+    yield "Copy to the device: " + ", ".join(f"student.{flavour}.onnx" for flavour in files_of(spec))
+    yield "Find its TensorRT:  dpkg-query -W -f='${Version}' libnvinfer-bin"
+    yield "Then, in the folder of the files and with clocks locked (sudo jetson_clocks), the lines of that version. An engine"
+    yield "runs only on the device and with the TensorRT that built it; it is built if the process ends with 0 and prints PASSED."
+    version = None
+    for engine in engines(spec):
+        if engine.tensorrt != version:
+            version = engine.tensorrt
+            yield ""
+            yield f"TensorRT {version}" + (f" (JetPack {', '.join(engine.jetpacks)})" if engine.jetpacks else "")
+        yield "  " + shlex.join(engine.command)
