@@ -15,15 +15,20 @@ from edgekd.export.sessions import session
 
 
 def write(
-    marked: ModelProto, sites: Mapping[str, Any], folder: Path, flavours: Sequence[str], oldest_tensorrt: str | None = None
+    marked: ModelProto,
+    state: Mapping[str, Any],
+    sites: Mapping[str, Any],
+    folder: Path,
+    flavours: Sequence[str],
+    oldest_tensorrt: str | None = None,
 ) -> dict[str, Path]:
     """Write ``student.<flavour>.onnx`` for each of ``flavours``; each has loaded in onnxruntime. Returns flavour -> path.
 
-    oldest_tensorrt: the version, such as "8.5", that must read the flavours for TensorRT. Raises as ``flavour`` does.
+    The other arguments are those of ``flavour``, and so are the errors.
     """
     paths = {}
     for name in flavours:
-        content = flavour(marked, sites, name, oldest_tensorrt).SerializeToString(deterministic=True)
+        content = flavour(marked, state, sites, name, oldest_tensorrt).SerializeToString(deterministic=True)
         for optimised in (False, True):
             session(content, optimised=optimised)
         paths[name] = folder / f"student.{name}.onnx"

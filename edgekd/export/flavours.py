@@ -1,4 +1,4 @@
-"""Flavours: the files made from one marked float graph and the site table, by passes over ONNX nodes alone.
+"""Flavours: the files made from one marked float graph, by passes over ONNX nodes alone.
 
     fp32      the float network
     ort       for onnxruntime: uint8 activations, int8 weights in [-127, 127], int32 biases
@@ -8,7 +8,9 @@
     fp16      the float network in float16, for TensorRT; input and logits float32
     trt-fp16  trt with float16 for everything that is not int8, for strongly typed builds of TensorRT 10 and later
 
-Files that TensorRT may read are written in the oldest opset that has all their ops; its own have a batch of one.
+The float flavours are the network as it was trained. What quantization changed beside rounding (biases corrected, channels
+equalised, weights trained on) comes with the weights and the site table, and only the int8 flavours have it. Files that TensorRT
+may read are written in the oldest opset that has all their ops; its own have a batch of one.
 """
 
 from __future__ import annotations
@@ -25,22 +27,30 @@ from edgekd.export.half import in_half
 from edgekd.export.marked import leaked_paths, without_markers
 from edgekd.export.onnxruntime_pass import for_onnxruntime
 from edgekd.export.opset import HALF_SCALES, in_oldest_opset, with_opset
+from edgekd.export.rewriting import with_weights
 from edgekd.export.tensorrt_pass import batch_of_one, for_tensorrt
 
 WEIGHT_BITS = {"ort": 8, "ort-w7": 7, "trt": 8, "trt-fp16": 8}
 FLAVOURS = ("fp32", "ort", "ort-w7", "trt", "fp16", "trt-fp16")
 
 
-def flavour(marked: ModelProto, sites: Mapping[str, Any], name: str, oldest_tensorrt: str | None = None) -> ModelProto:
-    """The ONNX model of one flavour. marked: from ``float_export``; sites: the site table; name: one of FLAVOURS.
+def flavour(
+    marked: ModelProto, state: Mapping[str, Any], sites: Mapping[str, Any], name: str, oldest_tensorrt: str | None = None
+) -> ModelProto:
+    """The ONNX model of one flavour. marked: ``float_export`` of ``Quantized.for_export()``; name: one of FLAVOURS.
 
+    state: the quantized network's weights before rounding, float32, by name (``Quantized.state_dict()``); sites: its site table.
     oldest_tensorrt: such as "8.5"; what TensorRT may read is then in an opset that this version reads. Raises InputError: unknown
     flavour, a table that is not this graph's, an op too new for that TensorRT, values beyond float16. EdgekdError: the result
     fails the ONNX checker.
     """
     if name not in FLAVOURS:
         raise InputError("unknown flavour", seen=name, fix=f"one of {', '.join(FLAVOURS)}")
-    model = _passes(marked, sites, name, oldest_tensorrt)
+    if name in WEIGHT_BITS:
+        model = _int8(with_weights(marked, state, sites["unclipped"]), sites, name, oldest_tensorrt)
+    else:
+        model = in_oldest_opset(without_markers(marked), oldest_tensorrt)
+        model = batch_of_one(in_half(model, sites)) if name == "fp16" else model
     _drop_unused(model)
     facts = {"edgekd.flavour": name, "edgekd.version": edgekd.__version__}
     if name in WEIGHT_BITS:
@@ -56,16 +66,12 @@ def flavour(marked: ModelProto, sites: Mapping[str, Any], name: str, oldest_tens
     return model
 
 
-def _passes(marked: ModelProto, sites: Mapping[str, Any], name: str, oldest_tensorrt: str | None) -> ModelProto:
+def _int8(marked: ModelProto, sites: Mapping[str, Any], name: str, oldest_tensorrt: str | None) -> ModelProto:
+    levels = sites["weights"]["trt" if name == "trt-fp16" else name]
     if name in ("ort", "ort-w7"):
-        return for_onnxruntime(marked, sites, sites["weights"][name])
-    if name in ("fp32", "fp16"):
-        plain = in_oldest_opset(without_markers(marked), oldest_tensorrt)
-        return plain if name == "fp32" else batch_of_one(in_half(plain, sites))
-    model = for_tensorrt(marked, sites, sites["weights"]["trt"])
-    if name == "trt":
-        return in_oldest_opset(model, oldest_tensorrt)
-    return with_opset(in_half(model, sites), HALF_SCALES)
+        return for_onnxruntime(marked, sites, levels)
+    model = for_tensorrt(marked, sites, levels)
+    return in_oldest_opset(model, oldest_tensorrt) if name == "trt" else with_opset(in_half(model, sites), HALF_SCALES)
 
 
 def _drop_unused(model: ModelProto) -> None:

@@ -75,10 +75,10 @@ class _quiet:
 
 
 def _name_layers(model: ModelProto) -> None:
-    """Give each weighted node the name of its module, as the site table calls it; the exporter noted it in metadata."""
+    """Give each weighted node and each Clip the name of its module, as the site table calls it; it is noted in metadata."""
     taken: set[str] = set()
     for node in model.graph.node:
-        if node.op_type not in WEIGHTED:
+        if node.op_type not in (*WEIGHTED, "Clip"):
             continue
         scopes = next((one.value for one in node.metadata_props if one.key == "pkg.torch.onnx.name_scopes"), "[]")
         path = [str(part) for part in ast.literal_eval(scopes)]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from edgekd.core import EdgekdError, InputError
 from edgekd.export.marked import without_markers
@@ -102,6 +102,29 @@ def _check(marked: ModelProto, table: Mapping[str, Any]) -> None:
             raise InputError(what, where=node.name, seen=f"it reads {site}")
         if node.op_type == "Gemm" and attribute(node, "transB", 0) != 1:
             raise EdgekdError("a Gemm without transB has its channels on another axis", where=node.name)
+
+
+def with_weights(marked: ModelProto, state: Mapping[str, Any], unclipped: Collection[str]) -> ModelProto:
+    """A copy with other weights and biases in its layers.
+
+    state: arrays or tensors by name; unclipped: names of the Clips that become ReLUs.
+    """
+    model = ModelProto()
+    model.CopyFrom(marked)
+    made: dict[str, TensorProto] = {}
+    for node in model.graph.node:
+        if node.op_type in ("Conv", "Gemm"):
+            for place, name in enumerate((f"{node.name}.weight", f"{node.name}.bias"), start=1):
+                if name in state:
+                    node.input[place] = name  # the exporter makes equal weights one; these need not be equal
+                    made[name] = numpy_helper.from_array(np.asarray(state[name]), name)
+        elif node.op_type == "Clip" and node.name in unclipped:
+            node.op_type = "Relu"
+            del node.input[1:]
+    kept = [one for one in model.graph.initializer if one.name not in made]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend((*kept, *made.values()))
+    return model
 
 
 def weight_scale(weight: Array, bias: Array | None, input_scale: np.float32, levels: int) -> Array:

@@ -92,8 +92,12 @@ class Quantized:
         return graph
 
     def for_export(self) -> nn.Module:
-        """The float network with a marker op ``edgekd::Site`` at every site; only for ``torch.onnx.export``."""
-        return self._in_mode("mark")
+        """The float network of ``floating()`` with a marker op ``edgekd::Site`` at every site; only for ``torch.onnx.export``."""
+        graph = copy.deepcopy(self._floating)
+        for group in place(graph).groups:
+            for site in group.sites:
+                site.mode = "mark"
+        return graph.requires_grad_(False)
 
     def _in_mode(self, mode: str) -> fx.GraphModule:
         graph = copy.deepcopy(self._graph)
@@ -165,7 +169,7 @@ def _checked(calibration: Iterable[Tensor]) -> Iterator[Tensor]:
 
 
 def _drafts(model: nn.Module, shape: tuple[int, ...], *, candidates: bool) -> dict[str, _Draft]:
-    """The graphs to watch, by name: the network as it is, and equalised if it has anything to equalise."""
+    """The graphs to watch, by name: the network as it is and, if wanted and there is anything to equalise, equalised."""
     prepared = _prepared(model, shape)
     drafts = {"plain": _Draft(copy.deepcopy(prepared), prepared, shape)}
     if candidates and chains(prepared):

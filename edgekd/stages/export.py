@@ -31,7 +31,8 @@ def run(context: Context) -> Outcome:
     flavours = targets.flavours_of(context.recipe.targets)
     context.say({"done": 0, "total": 2, "note": "exporting"})
     marked = export.float_export(quantized.for_export(), quantized.image_size)
-    paths = export.write(marked, sites, context.folder, flavours, targets.oldest_tensorrt(context.recipe.targets))
+    oldest = targets.oldest_tensorrt(context.recipe.targets)
+    paths = export.write(marked, quantized.state_dict(), sites, context.folder, flavours, oldest)
     context.say({"done": 1, "total": 2, "note": "comparing torch and onnxruntime"})
     inputs = np.concatenate([batch.numpy() for batch, _ in data.eval_batches(images.held_out, images.preprocessing)])
 

@@ -31,7 +31,8 @@ def run(context: Context) -> Outcome:
     context.say({"done": 0, "total": 1, "note": "exporting the untrained student"})
     quantized = quant.quantize(network, [torch.from_numpy(inputs)], flavours=())  # how well it is rounded is not asked
     marked = export.float_export(quantized.for_export(), quantized.image_size)
-    paths = export.write(marked, quantized.sites, context.folder, flavours, targets.oldest_tensorrt(recipe.targets))
+    oldest = targets.oldest_tensorrt(recipe.targets)
+    paths = export.write(marked, quantized.state_dict(), quantized.sites, context.folder, flavours, oldest)
     example = context.folder / "example.npy"
     np.save(example, inputs[:1])
     artifacts = [context.keep(flavour, path) for flavour, path in paths.items()]

@@ -64,7 +64,7 @@ def main() -> None:
                 images = torch.randn(8, 3, given.size, given.size)
                 quantized = quant.quantize(network(name, given.size), [images])
                 marked = export.float_export(quantized.for_export(), quantized.image_size)
-                files = export.write(marked, quantized.sites, folder, ("fp32", flavour))
+                files = export.write(marked, quantized.state_dict(), quantized.sites, folder, ("fp32", flavour))
                 timed = {"fp32": files["fp32"], "int8": files[flavour]}
                 timed["stock"] = stock(files["fp32"], folder, given.size, reduce_range=flavour == "ort-w7")
                 built = device.build({"int8": files[flavour]})["int8"]

@@ -42,7 +42,7 @@ def graph(exported):
     def get(name, kind):
         if (name, kind) not in made:
             quantized, marked = exported(name)
-            made[name, kind] = Graph(flavour(marked, quantized.sites, kind))
+            made[name, kind] = Graph(flavour(marked, quantized.state_dict(), quantized.sites, kind))
         return made[name, kind]
 
     return get
@@ -160,7 +160,7 @@ def test_onnxruntime_runs_no_float_convolution_and_drops_every_clamp(graph, name
 def test_each_flavour_says_what_it_is_and_holds_no_marker(exported, name):
     quantized, marked = exported(name)
     for kind in FLAVOURS:
-        model = flavour(marked, quantized.sites, kind)
+        model = flavour(marked, quantized.state_dict(), quantized.sites, kind)
         facts = {one.key: one.value for one in model.metadata_props}
         assert facts["edgekd.flavour"] == kind
         assert facts.get("edgekd.weight_bits") == {"ort": "8", "ort-w7": "7", "trt": "8", "trt-fp16": "8"}.get(kind)
@@ -171,9 +171,13 @@ def test_each_flavour_says_what_it_is_and_holds_no_marker(exported, name):
 def test_making_flavours_leaves_the_marked_graph_as_it_was_and_gives_the_same_bytes_twice(exported):
     quantized, marked = exported("Inverted")
     before = marked.SerializeToString(deterministic=True)
-    first = [flavour(marked, quantized.sites, kind).SerializeToString(deterministic=True) for kind in FLAVOURS]
+    first = [
+        flavour(marked, quantized.state_dict(), quantized.sites, kind).SerializeToString(deterministic=True) for kind in FLAVOURS
+    ]
     table = json.loads(json.dumps(quantized.sites))
-    assert first == [flavour(marked, table, kind).SerializeToString(deterministic=True) for kind in FLAVOURS]
+    assert first == [
+        flavour(marked, quantized.state_dict(), table, kind).SerializeToString(deterministic=True) for kind in FLAVOURS
+    ]
     assert marked.SerializeToString(deterministic=True) == before
 
 
@@ -194,7 +198,7 @@ def test_a_table_that_is_not_this_graphs_is_refused(exported, mutation):
     else:
         kind = "int4"
     with pytest.raises(InputError):
-        flavour(marked, table, kind)
+        flavour(marked, quantized.state_dict(), table, kind)
 
 
 def test_the_weight_scale_rule_of_the_files_is_that_of_the_simulation_to_the_bit():
@@ -231,7 +235,7 @@ def test_layers_lists_every_weighted_layer_of_every_flavour_with_a_reason_for_fl
 
 def test_write_makes_a_file_a_flavour_that_runs(exported, tmp_path):
     quantized, marked = exported("Inverted")
-    paths = write(marked, quantized.sites, tmp_path / "new folder", FLAVOURS)
+    paths = write(marked, quantized.state_dict(), quantized.sites, tmp_path / "new folder", FLAVOURS)
     assert sorted(path.name for path in (tmp_path / "new folder").iterdir()) == [
         "student.fp16.onnx",
         "student.fp32.onnx",
@@ -249,6 +253,6 @@ def test_write_makes_a_file_a_flavour_that_runs(exported, tmp_path):
 @pytest.mark.parametrize("images", [np.zeros((0, 3, 16, 16)), np.zeros((1, 3, 8, 8)), np.zeros((3, 16, 16))])
 def test_images_the_model_does_not_take_are_refused(exported, tmp_path, images):
     quantized, marked = exported("Inverted")
-    paths = write(marked, quantized.sites, tmp_path, ["fp32"])
+    paths = write(marked, quantized.state_dict(), quantized.sites, tmp_path, ["fp32"])
     with pytest.raises(InputError):
         run_onnx(paths["fp32"], images.astype(np.float32), optimised=True)

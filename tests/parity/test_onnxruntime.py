@@ -36,7 +36,7 @@ def walked(request, tmp_path_factory):
         schedule.step()
     quantized = quant.quantize(net, images[:256].split(64))
     marked = export.float_export(quantized.for_export(), quantized.image_size)
-    paths = export.write(marked, quantized.sites, tmp_path_factory.mktemp(request.param), export.FLAVOURS)
+    paths = export.write(marked, quantized.state_dict(), quantized.sites, tmp_path_factory.mktemp(request.param), export.FLAVOURS)
     return quantized, marked, paths, images[1400:1650]
 
 
