@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from edgekd.export.flavours import FLAVOURS, flavour
     from edgekd.export.marked import float_export
     from edgekd.export.sessions import run_onnx
+    from edgekd.export.stock import stock_int8
 
-__all__ = ["FLAVOURS", "flavour", "float_export", "layers", "run_onnx", "write"]
+__all__ = ["FLAVOURS", "flavour", "float_export", "layers", "run_onnx", "stock_int8", "write"]
 
 _HOME = {  # torch and onnx load only when a name that needs them is used
     "FLAVOURS": "flavours",
@@ -19,6 +20,7 @@ _HOME = {  # torch and onnx load only when a name that needs them is used
     "float_export": "marked",
     "layers": "files",
     "run_onnx": "sessions",
+    "stock_int8": "stock",
     "write": "files",
 }
 

@@ -69,20 +69,27 @@ def unclip(graph: fx.GraphModule, clips: Iterable[str]) -> None:
 
 
 def _chain_from(graph: fx.GraphModule, node: fx.Node) -> Chain | None:
-    first = module_of(graph, node)
+    first = _layer(graph, node)
     clips: list[str] = []
-    if not isinstance(first, _Layer):
+    if first is None:
         return None
     while len(node.users) == 1:
         (node,) = node.users
-        module = module_of(graph, node)
-        if isinstance(module, _Layer):
-            return Chain(first, module, tuple(clips))
+        module, second = module_of(graph, node), _layer(graph, node)
+        if second is not None:
+            return Chain(first, second, tuple(clips))
         if isinstance(module, nn.Hardtanh) and module.min_val == 0:
             clips.append(str(node.target))
         elif not isinstance(module, _SCALES_THROUGH) and not _keeps_channels(node, module):
             return None
     return None
+
+
+def _layer(graph: fx.GraphModule, node: fx.Node) -> _Layer | None:
+    """A convolution, or a linear layer on [N,C]: over more axes its channels are the last."""
+    module = module_of(graph, node)
+    fits = isinstance(module, nn.Conv2d) or (isinstance(module, nn.Linear) and len(node.meta["shape"]) == 2)
+    return module if isinstance(module, _Layer) and fits else None
 
 
 def _keeps_channels(node: fx.Node, module: nn.Module | None) -> bool:

@@ -41,17 +41,20 @@ def _rounded(layer: Any) -> tuple[Tensor, Tensor | None]:
 
 
 def trainable(graph: fx.GraphModule, input_scales: Mapping[str, float]) -> fx.GraphModule:
-    """``graph`` (a copy the caller gives away) with every parameter trained. input_scales: by quantized layer, of its uint8 grid.
+    """``graph`` (a copy the caller gives away) with its quantized layers to train; the others stay as the float network has them.
 
-    ``use`` says which file's rounding it does; until then it is the float network.
+    input_scales: by quantized layer, of its uint8 grid. ``use`` says which file's rounding it does; until then it is the float
+    network.
     """
+    graph.requires_grad_(False)
     for name, scale in input_scales.items():
         layer: Any = graph.get_submodule(name)
         kind = _RoundedConv2d if isinstance(layer, nn.Conv2d) else _RoundedLinear
         layer.__class__ = kind  # keeps parameters, options and names; a new layer would have to repeat them all
         layer.input_scale = scale
+        layer.requires_grad_(True)
     use(graph, "fp32")
-    return graph.train().requires_grad_(True)
+    return graph.train()
 
 
 def use(network: nn.Module, flavour: str) -> None:

@@ -18,6 +18,10 @@ def quantized(request):
     return quantize(hard_nets.make(request.param), [hard_nets.images(32)], FLAVOURS)
 
 
+def trained(network):
+    return [weight for weight in network.parameters() if weight.requires_grad]
+
+
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @torch.no_grad()
 def test_in_eval_mode_it_answers_as_the_simulation_of_each_flavour(quantized, layout):
@@ -27,6 +31,11 @@ def test_in_eval_mode_it_answers_as_the_simulation_of_each_flavour(quantized, la
         assert torch.equal(network(images), quantized.simulate(flavour)(images))
 
 
+def test_the_quantized_layers_are_trained_and_no_others(quantized):
+    network, layers = quantized.trainable(), {layer["layer"] for layer in quantized.sites["layers"]}
+    assert {name.rpartition(".")[0] for name, weight in network.named_parameters() if weight.requires_grad} == layers
+
+
 def test_every_weight_and_bias_gets_a_finite_gradient_in_its_own_memory_order(quantized):
     network = quantized.trainable().to(memory_format=torch.channels_last)
     images = hard_nets.images(8).contiguous(memory_format=torch.channels_last)
@@ -34,7 +43,7 @@ def test_every_weight_and_bias_gets_a_finite_gradient_in_its_own_memory_order(qu
         use(network, flavour)
         network.zero_grad()
         network(images).square().mean().backward()
-        for weight in network.parameters():
+        for weight in trained(network):
             assert weight.grad is not None and torch.isfinite(weight.grad).all()
             assert [step for step, size in zip(weight.grad.stride(), weight.shape, strict=True) if size > 1] == [
                 step for step, size in zip(weight.stride(), weight.shape, strict=True) if size > 1
@@ -111,7 +120,7 @@ def test_convolutions_on_tiny_maps_take_the_quick_way_with_their_rounded_weights
         else:
             out = network(images)
             out.square().sum().backward()
-        found.append([out.detach(), *(weight.grad for weight in network.parameters())])
+        found.append([out.detach(), *(weight.grad for weight in trained(network))])
     for plain, fast in zip(*found, strict=True):
         torch.testing.assert_close(fast, plain, rtol=1e-3, atol=1e-4)
 
