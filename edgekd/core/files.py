@@ -17,6 +17,7 @@ from edgekd.core.printable import json_text
 
 _WHY = {
     errno.ENOSPC: ("no space left on the disk", "free some space, or choose another --run-dir"),
+    errno.EFBIG: ("the file is larger than this process may write", "raise the limit (ulimit -f), or choose another --run-dir"),
     errno.EDQUOT: ("the disk quota is used up", "free some space, or choose another --run-dir"),
     errno.EROFS: ("the file system is read-only", "choose another --run-dir"),
     errno.EACCES: ("permission denied", "choose a folder you may write to"),

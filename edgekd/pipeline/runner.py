@@ -42,7 +42,8 @@ Listener = Callable[[Mapping[str, Any]], None]
 
 @dataclass(frozen=True)
 class Row:
-    """What became of one step. status: done, cached, failed or skipped; why: for the last two.
+    """What became of one step. status: done, cached, failed or skipped; why: for the last two, and for a
+    step that only prepared files for a target that cannot be measured.
 
     seconds: how long it took, of a cached one when it was made, of a failed one until it failed; None if it never began.
     """
@@ -157,14 +158,14 @@ class Runner:
         self.listen({"event": "start", "step": step.name})
         started = time.monotonic()
         try:
-            inputs = {need.name: self.rows[need] for need in self._inputs_of(step)}
-            parts = self.keys.parts(step, {name: row.outcome for name, row in inputs.items()})
-            key = key_of(parts)
-            stored = self._reusable(step, key)
-            status = "cached" if stored else "done"
-            if stored is None:
-                stored = self._make(step, key, parts, inputs, worker)
             with disk_problems(self.run_dir):
+                inputs = {need.name: self.rows[need] for need in self._inputs_of(step)}
+                parts = self.keys.parts(step, {name: row.outcome for name, row in inputs.items()})
+                key = key_of(parts)
+                stored = self._reusable(step, key)
+                status = "cached" if stored else "done"
+                if stored is None:
+                    stored = self._make(step, key, parts, inputs, worker)
                 self.store.place(stored, self.run_dir / step.name)
         except EdgekdError as problem:
             if problem.__cause__ is not None and problem.code == EdgekdError.code:  # a bug in a stage that ran here
@@ -173,7 +174,8 @@ class Runner:
             raise
         judgements = self._judged(step, stored.outcome)
         age = stored.age_s if status == "cached" else None
-        self._finish(Row(step, status, stored.outcome, judgements, key, stored.seconds, age))
+        why = f"files and commands only: {self.not_measured[step.target]}" if step.target in self.not_measured else None
+        self._finish(Row(step, status, stored.outcome, judgements, key, stored.seconds, age, why))
 
     def _reusable(self, step: Step, key: str) -> Stored | None:
         """What the store has of this step, unless it is to be made again."""

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgekd.core import Outcome
+from edgekd.core import Outcome, digest
 from edgekd.core.files import disk_problems, fsync_folder, fsync_tree, link_or_copy, write_json
 from edgekd.core.lock import locked
+from edgekd.core.printable import json_text
 
 OUTCOME_FILE = "outcome.json"
 CHECKPOINTS_KEPT_S = 30 * 24 * 3600.0  # of trainings that nobody went on with, such as those of a recipe since changed
@@ -55,9 +56,11 @@ class Store:
         folder = self.folder / key
         try:
             document = json.loads((folder / OUTCOME_FILE).read_text())
+            if document["digest"] != digest({name: value for name, value in document.items() if name != "digest"}):
+                return None
             outcome = Outcome.from_json(document["outcome"])
             stored = Stored(key, folder, outcome, float(document["seconds"]), float(document["made_at"]))
-        except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError, ValueError, KeyError, TypeError):
             return None
         damaged = any(artifact.problem_below(folder) for artifact in outcome.artifacts)
         return None if damaged else stored
@@ -90,11 +93,12 @@ class Store:
     def commit(self, key: str, aside: Path, outcome: Outcome, seconds: float, parts: Mapping[str, Any]) -> Stored:
         """Make ``aside`` the finished step: outcome file last, fsync, rename. An earlier result of this key makes way."""
         made_at = time.time()
-        document = {"key": key, "made_at": made_at, "seconds": seconds, "outcome": outcome.as_json(), "made_from": dict(parts)}
+        made = {"key": key, "made_at": made_at, "seconds": seconds, "outcome": outcome.as_json(), "made_from": dict(parts)}
+        document = json.loads(json_text(made))  # as it will be read
         folder = self.folder / key
         with disk_problems(folder):
             fsync_tree(aside)
-            write_json(aside / OUTCOME_FILE, document)
+            write_json(aside / OUTCOME_FILE, {**document, "digest": digest(document)})
             earlier = self.folder / f".{key}.{secrets.token_hex(4)}.part"
             if folder.exists():
                 folder.rename(earlier)

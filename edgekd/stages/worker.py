@@ -28,6 +28,10 @@ from edgekd.stages.context import Context, Input
 from edgekd.stages.stop import STOP, end_by
 
 
+# How torch (GPU, Linux, Windows) and onnxruntime say it, in errors of no kind of their own.
+_NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "Failed to allocate memory")
+
+
 def call_stage(entry: str, context: Context) -> Outcome:
     """Import ``module:function`` of the chain table and run it. Raises EdgekdErrors only; a stage's bug is one of code "bug"."""
     module, _, function = entry.partition(":")
@@ -46,8 +50,7 @@ def call_stage(entry: str, context: Context) -> Outcome:
 
 def _told(error: Exception, entry: str) -> EdgekdError:
     text = str(error)
-    no_memory = "out of memory" in text or "not enough memory" in text  # torch says so by the text of a RuntimeError
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and no_memory):
+    if isinstance(error, MemoryError) or any(words in text for words in _NO_MEMORY):
         fix = "a smaller batch_size or image_size"
         return EnvironmentProblem("out of memory", where=entry, seen=text.partition("\n")[0] or None, fix=fix)
     what = f"{type(error).__name__}: {error}".splitlines()[0]

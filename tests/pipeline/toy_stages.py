@@ -1,13 +1,28 @@
 """A chain without torch for tests of the runner: counts images, fails on demand, dies on demand."""
 
+import contextlib
 import errno
 import os
+import resource
 import signal
 import sys
 import time
+from pathlib import Path
 
 from edgekd.core import InputError, Interrupted, Measurement, Outcome, share
 from edgekd.stages.stop import STOP
+
+
+@contextlib.contextmanager
+def little_memory():
+    """Within, this process gets 64 MB more and nothing beyond."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20), before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def count(context, name):
@@ -32,6 +47,11 @@ def second(context):
         raise ZeroDivisionError("toy bug")
     if os.environ.get("TOY") == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
+    if os.environ.get("TOY") == "large":
+        (context.folder / "large.bin").write_bytes(bytes(1 << 20))
+    if os.environ.get("TOY") == "hungry":
+        with little_memory():
+            bytearray(1 << 30)
     if os.environ.get("TOY") == "full":
         raise OSError(errno.ENOSPC, "No space left on device", str(context.folder / "second.txt"))
     if os.environ.get("TOY") == "half a line":
