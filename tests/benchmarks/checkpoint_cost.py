@@ -2,8 +2,8 @@
 
     python tests/benchmarks/checkpoint_cost.py [--model resnet18] [--size 32] [--steps 150] [--turns 3]
 
-Random pictures: their content changes no speed. Prints the ratio of the times with and without for each turn, how many checkpoints
-were written and their size; and that both trainings ended with the same bits. Run it on a quiet machine.
+Random pictures: their content changes no speed. Prints the ratio of the times with and without for each turn, how many
+checkpoints were written and their size; and that both trainings ended with the same bits. Run it on a quiet machine.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
     python tests/benchmarks/random_kills.py [N, default 20] [seed, default 0]
 
-Prints one line a kill: the moment, who was killed, at which step, and where the next start took it up. Exits with 1 if a byte differs.
+Prints one line a kill: the moment, who was killed, what it had told last, and where it had taken a training up. Exits with 1 if
+a byte differs.
 """
 
 from __future__ import annotations

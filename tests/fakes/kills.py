@@ -43,7 +43,7 @@ def start(folder: Path, *words: str) -> subprocess.Popen:
 
 
 def kill(process: subprocess.Popen, who: str) -> None:
-    """SIGKILL for the command, for the worker it started (for the command if it has none), or both; waits for the command's end."""
+    """SIGKILL for the command, for its worker (for the command if it has none), or for both; waits for the command's end."""
     workers = children(process.pid)
     for pid in [*([process.pid] if "parent" in who or not workers else []), *(workers if "worker" in who else [])]:
         with contextlib.suppress(ProcessLookupError):
