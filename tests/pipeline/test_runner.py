@@ -3,17 +3,14 @@
 import json
 import os
 import shlex
-import shutil
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from edgekd.cli import main
-from edgekd.core import InputError, Interrupted, LockedError, RecipeError, Verdict
+from edgekd.core import InputError, Interrupted, RecipeError, Verdict
 from edgekd.pipeline.worker import Worker
 
 
@@ -75,57 +72,12 @@ def test_an_error_is_in_the_walk_and_the_finished_step_is_kept(walk, monkeypatch
     assert statuses(walk()) == ["cached", "done"]
 
 
-def test_a_worker_killed_by_the_system_has_a_name(walk, monkeypatch, toy_chain):
-    if not toy_chain:
-        pytest.skip("only a worker can be killed and be told of")
-    monkeypatch.setenv("TOY", "killed")
-    killed = walk()
-    assert killed.error.exit_code == 5
-    assert "SIGKILL" in killed.error.what
-    assert "memory" in killed.error.what
-
-
 def test_a_bug_in_a_stage_leaves_its_traceback_in_the_log(walk, monkeypatch):
     monkeypatch.setenv("TOY", "bug")
     failed = walk()
     assert "ZeroDivisionError: toy bug" in failed.error.what
     assert failed.error.seen == f"log: {walk.folder / 'run' / 'worker.log'}"
     assert 'raise ZeroDivisionError("toy bug")' in (walk.folder / "run" / "worker.log").read_text()
-
-
-def test_a_damaged_object_is_made_again(walk):
-    key = walk().rows[0].key
-    (walk.folder / "store" / key / "first.txt").write_text("bit rot")
-    assert statuses(walk()) == ["done", "cached"]
-    assert (walk.folder / "run" / "teacher" / "first.txt").read_text() == "seed 0"
-
-
-def test_a_moved_run_is_whole(walk):
-    walk()
-    shutil.move(walk.folder / "run", walk.folder / "moved")
-    shutil.rmtree(walk.folder / "store")
-    assert (walk.folder / "moved" / "distill" / "second.txt").read_text() == "seed 0, then distilled"
-
-
-HOLD = """
-import sys
-from pathlib import Path
-from edgekd.core.lock import locked
-with locked(Path(sys.argv[1]), "the run"):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
-
-
-def test_two_processes_on_one_run_the_second_is_told_who_holds_it(walk):
-    command = [sys.executable, "-c", HOLD, str(walk.folder / "run" / ".lock")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
-        assert holder.stdout.readline() == "held\n"
-        with pytest.raises(LockedError, match="held by another process") as caught:
-            walk()
-    assert str(holder.pid) in caught.value.seen
-    assert caught.value.exit_code == 8
-    assert statuses(walk()) == ["done", "done"]  # a lock dies with its holder
 
 
 def test_a_walk_that_is_broken_off_ends_its_worker_and_keeps_what_is_finished(walk):
