@@ -17,7 +17,8 @@ _MARKDOWN = re.compile(r"([\\`*_\[\]<>|#!~&])")
 class Card:
     """Facts of a bundle, in words. counts: images by split. measured: (where, measurement): ("cpu", latency_ms.p90).
 
-    not_measured: (target, why). data_license: None when the recipe's user has to know. smoke: it was made to try the chain.
+    not_measured: (target, why). for_devices: (target, its ONNX files, the file that says what to do with them) of targets that
+    build engines. data_license: None when the recipe's user has to know. smoke: it was made to try the chain.
     """
 
     student: str

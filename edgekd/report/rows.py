@@ -9,6 +9,7 @@ from edgekd.report.document import Document, GatePart, MeasurementPart, StagePar
 from edgekd.report.phrases import MISSING, age, decimals, interval, limit_text, megabytes, number
 
 SHOWN = {
+    "preflight": ("latency_ms.p50", "speedup", "size_mb"),
     "teacher": ("top1",),
     "distill": ("top1", "top1_drop"),
     "quantize": ("top1", "top1_drop"),
@@ -24,6 +25,7 @@ _ADVICE = {
     "speedup": "compare latency_ms with latency_ms_fp32 in the report: small models leave little to gain",
     "parity": "compare the flavours in the export step's notes; report it if the recipe is a shipped one",
     "size_mb": "a smaller student.width",
+    "peak_memory_mb": "a smaller student.width or data.image_size",
     "golden_agreement": "make the bundle again on this machine, and look for a changed runtime version",
 }
 

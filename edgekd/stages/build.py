@@ -49,5 +49,5 @@ def _prepared(context: Context, target: targets.Target, why: str) -> Outcome:
     write_atomic(text, targets.commands_text(target.name, spec))
     engines = [engine.as_json() for engine in targets.engines(spec)]
     listing = context.keep_json("build", {"device": target.profile.name, "measured": False, "why": why, "engines": engines})
-    note = f"prepared, not built: {why}; ENGINES.txt says what to do on the device"
+    note = "nothing was built or measured; ENGINES.txt says what to do on the device"
     return Outcome((*artifacts, context.keep("commands", text), listing), (), {"prepared": note})

@@ -16,6 +16,12 @@ def spec(**changes):
 
 
 @pytest.fixture
+def local_spec():
+    """Makes what a recipe says of the local CPU, with changes."""
+    return spec
+
+
+@pytest.fixture
 def local():
     return targets.resolve("cpu", spec())
 
