@@ -4,9 +4,10 @@ from edgekd.pipeline.chain import CHAIN, STAGES, Stage, Step, steps
 from edgekd.pipeline.control import Control, requiring
 from edgekd.pipeline.document import run_document
 from edgekd.pipeline.plan import Plan, PlannedStep, make_plan
-from edgekd.pipeline.runner import Row, Runner, Walk, store_of
+from edgekd.pipeline.runner import Runner, store_of
 from edgekd.pipeline.store import Store
 from edgekd.pipeline.verdict import run_verdict, target_verdicts, to_go_on
+from edgekd.pipeline.walk import Row, Walk
 
 __all__ = [
     "CHAIN",

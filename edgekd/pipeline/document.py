@@ -13,8 +13,8 @@ from typing import Any
 from edgekd import __version__
 from edgekd.core import Verdict
 from edgekd.pipeline.keys import library_versions
-from edgekd.pipeline.runner import Row, Walk
 from edgekd.pipeline.verdict import run_verdict, target_verdicts
+from edgekd.pipeline.walk import Row, Walk
 from edgekd.recipe import Recipe
 
 

@@ -12,11 +12,14 @@ from edgekd.recipe import Recipe
 FASTEST = "latency_ms.fastest"  # of all queries of the untrained student; see edgekd.stages.preflight
 
 
-def judgements(step: Step, outcome: Outcome, recipe: Recipe) -> tuple[Judgement, ...]:
-    """The step's gates on what it measured; at preflight also the tightest latency bound of the target on the fastest query."""
+def judgements(step: Step, outcome: Outcome, recipe: Recipe, *, smoke: bool = False) -> tuple[Judgement, ...]:
+    """The step's gates on what it measured; at preflight also the tightest latency bound of the target on the fastest query.
+
+    smoke: none is decided, whatever was measured.
+    """
     own = [judge(gate, measured(outcome, gate)) for gate in recipe.gates_of(step.stage.name, step.target)]
     hopeless = _on_the_fastest(step, outcome, recipe) if step.stage.name == "preflight" else ()
-    return (*own, *hopeless)
+    return tuple(_left_open(one) if smoke else one for one in (*own, *hopeless))
 
 
 def to_be_renewed(step: Step, outcome: Outcome, recipe: Recipe) -> bool:
@@ -29,6 +32,12 @@ def to_be_renewed(step: Step, outcome: Outcome, recipe: Recipe) -> bool:
 
 def measured(outcome: Outcome, gate: Gate) -> Measurement | None:
     return next((one for one in outcome.measurements if one.name == gate.metric), None)
+
+
+def _left_open(judged: Judgement) -> Judgement:
+    if judged.verdict is Verdict.NOT_MEASURED:
+        return judged
+    return replace(judged, verdict=Verdict.INCONCLUSIVE, why="a smoke run judges nothing", n_needed=None)
 
 
 def _on_the_fastest(step: Step, outcome: Outcome, recipe: Recipe) -> Iterator[Judgement]:

@@ -7,7 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from edgekd.core import (
     EnvironmentProblem,
     InputError,
     Interrupted,
-    Judgement,
     Outcome,
     Verdict,
 )
@@ -30,44 +29,14 @@ from edgekd.pipeline.keys import Keys, key_of
 from edgekd.pipeline.ready import require_ready
 from edgekd.pipeline.state import Openings, State
 from edgekd.pipeline.store import Store, Stored
+from edgekd.pipeline.walk import Row, Walk
 from edgekd.pipeline.worker import Worker
 from edgekd.recipe import Recipe
 from edgekd.stages import Context, Input, smoke
 from edgekd.stages.worker import call_stage
 
 LEAST_FREE_BYTES = 200 * 2**20  # a run of the shipped recipe writes about 120 MB
-NOT_JUDGED = "a smoke run judges nothing"
 Listener = Callable[[Mapping[str, Any]], None]
-
-
-@dataclass(frozen=True)
-class Row:
-    """What became of one step. status: done, cached, failed or skipped; why: for the last two, and for a
-    step that only prepared files for a target that cannot be measured.
-
-    seconds: how long it took, of a cached one when it was made, of a failed one until it failed; None if it never began.
-    """
-
-    step: Step
-    status: str
-    outcome: Outcome = field(default_factory=Outcome)
-    judgements: tuple[Judgement, ...] = ()
-    key: str | None = None
-    seconds: float | None = None
-    age_s: float | None = None
-    why: str | None = None
-
-
-@dataclass(frozen=True)
-class Walk:
-    """A walked chain: a row for every step of it, also those not reached, and the error that ended it early, if one did."""
-
-    rows: tuple[Row, ...]
-    error: EdgekdError | None
-    not_measured: Mapping[str, str]
-    control: Control
-    test_opened: int | None
-    described: data.Description | None
 
 
 def store_of(run_dir: Path, default_runs: Path) -> Path:
@@ -172,10 +141,9 @@ class Runner:
                 worker.write_down(problem, "".join(traceback.format_exception(problem)))
             self._finish(Row(step, "failed", seconds=time.monotonic() - started, why=str(problem)))
             raise
-        judgements = self._judged(step, stored.outcome)
         age = stored.age_s if status == "cached" else None
         why = f"files and commands only: {self.not_measured[step.target]}" if step.target in self.not_measured else None
-        self._finish(Row(step, status, stored.outcome, judgements, key, stored.seconds, age, why))
+        self._finish(Row(step, status, stored.outcome, (), key, stored.seconds, age, why))
 
     def _reusable(self, step: Step, key: str) -> Stored | None:
         """What the store has of this step, unless it is to be made again."""
@@ -226,19 +194,14 @@ class Runner:
             why = f"after --until {self.control.until}"
         else:
             why = "an earlier step failed" if error else "an earlier gate failed"
-        return Row(step, "skipped", judgements=self._judged(step, Outcome()), why=why)
+        return self._judged(Row(step, "skipped", why=why))
 
     def _finish(self, row: Row) -> None:
-        row = row if row.judgements else replace(row, judgements=self._judged(row.step, row.outcome))
-        self.rows[row.step] = row
+        row = self.rows[row.step] = self._judged(row)
         self.listen({"event": "end", "step": row.step.name, "status": row.status, "row": row})
 
-    def _judged(self, step: Step, outcome: Outcome) -> tuple[Judgement, ...]:
-        """The step's gates on what it measured. In a smoke run none is judged, whatever the numbers say."""
-        judged = judgements(step, outcome, self.recipe)
-        if not self.control.smoke:
-            return judged
-        return tuple(one if one.verdict is Verdict.NOT_MEASURED else _left_open(one) for one in judged)
+    def _judged(self, row: Row) -> Row:
+        return replace(row, judgements=judgements(row.step, row.outcome, self.recipe, smoke=self.control.smoke))
 
     def _progress(self, step: Step, event: Mapping[str, Any]) -> None:
         self.listen({"event": "progress", "step": step.name, **event})
@@ -252,7 +215,3 @@ class Runner:
             raise EnvironmentProblem(
                 f"less than {need} free on the disk", where=str(self.store.folder), seen=f"{free / 2**20:.0f} MB", fix=fix
             )
-
-
-def _left_open(judged: Judgement) -> Judgement:
-    return replace(judged, verdict=Verdict.INCONCLUSIVE, why=NOT_JUDGED, n_needed=None)

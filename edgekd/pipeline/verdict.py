@@ -8,7 +8,7 @@ from typing import Any
 from edgekd.core import Verdict, worst
 from edgekd.pipeline.chain import CHAIN
 from edgekd.pipeline.control import Control
-from edgekd.pipeline.runner import Walk
+from edgekd.pipeline.walk import Walk
 from edgekd.recipe import Recipe
 
 EXIT_OF = {Verdict.PASS: 0, Verdict.WAIVED: 0, Verdict.FAIL: 3, Verdict.INCONCLUSIVE: 4, Verdict.NOT_MEASURED: 4}
