@@ -116,7 +116,8 @@ def with_weights(marked: ModelProto, state: Mapping[str, Any], unclipped: Collec
         if node.op_type in ("Conv", "Gemm"):
             for place, name in enumerate((f"{node.name}.weight", f"{node.name}.bias"), start=1):
                 if name in state:
-                    node.input[place] = name  # the exporter makes equal weights one; these need not be equal
+                    del node.input[place : place + 1]  # none where the exporter left out a bias of zeros
+                    node.input.insert(place, name)  # it makes equal weights one; these need not be equal
                     made[name] = numpy_helper.from_array(np.asarray(state[name]), name)
         elif node.op_type == "Clip" and node.name in unclipped:
             node.op_type = "Relu"

@@ -1,0 +1,20 @@
+"""Other weights in a marked graph: each layer gets its own, also a bias that the exporter left out."""
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+from edgekd.export.rewriting import with_weights
+
+
+def test_a_layer_that_was_exported_without_its_bias_of_zeros_gets_the_bias_it_has_now():
+    image = helper.make_tensor_value_info("x", TensorProto.FLOAT, (1, 1, 2, 2))
+    logits = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    weight = numpy_helper.from_array(np.ones((1, 1, 1, 1), np.float32), "w")
+    graph = helper.make_graph([helper.make_node("Conv", ["x", "w"], ["y"], "stem")], "g", [image], [logits], [weight])
+    state = {"stem.weight": np.full((1, 1, 1, 1), 2, np.float32), "stem.bias": np.array([3], np.float32)}
+    changed = with_weights(helper.make_model(graph), state, ())
+    assert list(changed.graph.node[0].input) == ["x", "stem.weight", "stem.bias"]
+    assert {one.name: numpy_helper.to_array(one).item() for one in changed.graph.initializer if one.name != "w"} == {
+        "stem.weight": 2.0,
+        "stem.bias": 3.0,
+    }
