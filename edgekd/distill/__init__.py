@@ -5,6 +5,7 @@ from edgekd.distill.label import Label
 from edgekd.distill.loop import FitResult, fit
 from edgekd.distill.method import Batch, Method, create, names
 from edgekd.distill.sld import SLD, sld_loss, swap
+from edgekd.distill.teacher import Consensus
 from edgekd.distill.training import Batches, Training, put_back
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "SLD",
     "Batch",
     "Batches",
+    "Consensus",
     "FitResult",
     "Label",
     "Method",

@@ -54,6 +54,7 @@ def fit(
     seed: int = 0,
     section: str = "distill",
     on_progress: Callable[[dict[str, Any]], None] | None = None,
+    before_step: Callable[[int], None] | None = None,
     after_step: Callable[[Training], None] | None = None,
     resume: Mapping[str, Any] | None = None,
 ) -> FitResult:
@@ -63,8 +64,9 @@ def fit(
     it. warmup: share of training over which the learning rate rises, before it falls along a cosine to 0. precision: of the two
     networks' forward passes; losses are in float32. seed: for torch's global generators (dropout); ``batches`` has its own.
     section: the recipe's section this training belongs to, for messages. on_progress gets ``{"done", "total"`` (steps)``, "loss",
-    "held_out_top1"`` (None before the first epoch is over)``, "eta_s"}``. after_step gets the state after every step (after an
-    epoch's last one, when that is measured and logged too); it may keep ``state_dict()``, and ``resume`` takes one to go on from.
+    "held_out_top1"`` (None before the first epoch is over)``, "eta_s"}``. before_step gets the number of steps done. after_step
+    gets the state after every step (after an epoch's last one, when that is measured and logged too); it may keep
+    ``state_dict()``, and ``resume`` takes one to go on from.
     Raises InputError: a loss or gradient that is not finite (no weight has changed in that step or after it; BatchNorm's running
     statistics may have), a view or the teacher the method needs is missing.
     """
@@ -86,6 +88,8 @@ def fit(
         for epoch in range(state.step // len(batches) + 1, epochs + 1):
             _train_mode(student)
             for views, labels_B in batches:
+                if before_step is not None:
+                    before_step(state.step)
                 rate = learning_rate * learning_rate_factor(state.step, epochs * len(batches), warmup)
                 state.optimiser.param_groups[0]["lr"] = rate
                 _step(state, frozen, views, labels_B, epoch / epochs, precision, guard)

@@ -1,10 +1,12 @@
-"""The frozen teacher: logits for all views, never a gradient, never a changed statistic."""
+"""The frozen teacher: logits for all views, never a gradient, never a changed statistic; and several as one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgekd.distill.method import in_full
@@ -22,3 +24,18 @@ class FrozenTeacher:
         self.network.eval()
         together = in_full(self.network(torch.cat(list(views.values()))))
         return dict(zip(views, together.chunk(len(views)), strict=True))
+
+
+class Consensus(nn.Module):
+    """Logits [B, C] whose probabilities at ``temperature`` are the mean of those of the networks.
+
+    KL to them is the mean of the KLs to each network, but for a constant: the gradient is the same.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module], temperature: float) -> None:
+        super().__init__()
+        self.networks, self.temperature = nn.ModuleList(networks), temperature
+
+    def forward(self, images: Tensor) -> Tensor:
+        each = [F.log_softmax(in_full(network(images)) / self.temperature, 1) for network in self.networks]
+        return self.temperature * (torch.logsumexp(torch.stack(each), 0) - math.log(len(each)))

@@ -47,11 +47,12 @@ CHAIN: tuple[Stage, ...] = (
         ("data", "device", "models", "distill"), torch=True, data=True,
     ),
     Stage(
-        "quantize", 1, "edgekd.stages.quantize:run", ("distill",), ("seed", "compute", "data", "quantize"),
-        ("data", "device", "models", "quant", "targets"), torch=True, data=True,
+        "quantize", 1, "edgekd.stages.quantize:run", ("teacher", "distill"),
+        ("seed", "compute", "data", "teacher", "distill", "quantize"),
+        ("data", "device", "models", "distill", "quant", "targets"), torch=True, data=True,
     ),
     Stage(
-        "export", 1, "edgekd.stages.export:run", ("distill", "quantize"), ("compute", "data"),
+        "export", 1, "edgekd.stages.export:run", ("distill", "quantize"), ("compute", "data", "quantize"),
         ("data", "device", "models", "quant", "export", "targets"), torch=True, data=True,
     ),
     Stage(

@@ -1,52 +1,81 @@
-"""Quantize: ranges from training images, int8 simulated in torch; measure what it costs against the fp32 student."""
+"""Quantize: round to 8 bits after training, fine-tune with the rounding in place where asked or needed, keep the better one."""
 
 from __future__ import annotations
 
-from edgekd import data, models, quant
-from edgekd.core import Measurement, Outcome, judge, paired_drop, share, worst
+from collections.abc import Sequence
+
+from edgekd import data, models, quant, targets
+from edgekd.core import Measurement, Outcome, judge, worst
 from edgekd.core.gate import Verdict
-from edgekd.stages.accuracy import right
 from edgekd.stages.compute import set_up
 from edgekd.stages.context import Context
+from edgekd.stages.fine_tuning import fine_tune
 from edgekd.stages.images import open_images
 from edgekd.stages.networks import held_out_logits
-from edgekd.stages.signal import sqnr
+from edgekd.stages.rounded import Rounded, judged_rounded
 
 
 def run(context: Context) -> Outcome:
-    """Makes student.safetensors (folded) and sites.json; measures top1, top1_drop (vs the fp32 student) and sqnr_db."""
-    set_up(context.recipe)
+    """Makes student.safetensors (folded), sites.json and, where it trained, curves.json.
+
+    Measures top1, top1_drop (against the fp32 student) and sqnr_db of what ships, each of the int8 file that has the worst; the
+    same as ptq.* and, where it was trained, as qat.*.
+    """
+    device = set_up(context.recipe)
     images, recipe = open_images(context), context.recipe
     student = models.load_saved(context.input("distill").path("student"))
+    flavours = [one for one in targets.flavours_of(recipe.targets) if one in targets.INT8_FLAVOURS]
     calibration = images.calibration(recipe.quantize.calibration_images)
     context.say({"done": 0, "total": 2, "note": f"calibrating on {len(calibration)} images"})
-    quantized = quant.quantize(student, (batch for batch, _ in data.eval_batches(calibration, images.preprocessing, 64)))
+    batches = (batch for batch, _ in data.eval_batches(calibration, images.preprocessing, 64))
+    quantized = quant.quantize(student, batches, flavours)
     context.say({"done": 1, "total": 2, "note": "measuring on the held-out images"})
+    float_logits, labels = held_out_logits(context, student), images.held_out.labels
+    ptq = judged_rounded(context, quantized, flavours, float_logits, labels)
+    why = _why_fine_tune(context, ptq.measurements())
+    ships, mode, qat, trained = ptq, "ptq", None, None
+    if why is not None:
+        trained = fine_tune(context, ptq, student, device)
+        qat = judged_rounded(context, trained.quantized, flavours, float_logits, labels)
+        ships, mode = (qat, "qat") if qat.better_than(ptq) else (ptq, "ptq")
     path = context.folder / "student.safetensors"
-    models.save_state(quantized.state_dict(), path)
-    float_logits = held_out_logits(context, student)
-    int8_logits = held_out_logits(context, quantized.simulate("ort"))
-    labels = images.held_out.labels
-    right_float, right_int8 = right(float_logits, labels), right(int8_logits, labels)
-    measurements = (
-        share("top1", right_int8, images="held-out", simulated="torch"),
-        paired_drop("top1_drop", right_float, right_int8, images="held-out", against="fp32 student"),
-        Measurement("sqnr_db", sqnr(float_logits, int8_logits), "dB", len(labels), conditions={"images": "held-out"}),
+    models.save_state(ships.quantized.state_dict(), path)
+    artifacts = [context.keep("student", path), context.keep_json("sites", ships.quantized.sites)]
+    if trained is not None:
+        artifacts.append(context.keep_json("curves", trained.curves))
+    return Outcome(
+        tuple(artifacts),
+        (*ships.measurements(), *ptq.measurements("ptq."), *(qat.measurements("qat.") if qat else ())),
+        {
+            "calibration_images": len(calibration),
+            "float_layers": quantized.float_layers,
+            "candidates": quantized.candidates,
+            "mode": mode,
+            "decided_by": _decided_by(context, why, ptq, qat),
+            **(trained.notes if trained else {}),
+        },
     )
-    notes = {"calibration_images": len(calibration), "float_layers": quantized.float_layers, **_decision(context, measurements)}
-    return Outcome((context.keep("student", path), context.keep_json("sites", quantized.sites)), measurements, notes)
 
 
-def _decision(context: Context, measurements: tuple[Measurement, ...]) -> dict[str, str]:
-    """What ``mode: auto`` decided. It keeps PTQ if that holds the quantize gates; this version has nothing else to choose."""
-    if context.recipe.quantize.mode != "auto":
-        return {"mode": "ptq"}
+def _why_fine_tune(context: Context, measurements: Sequence[Measurement]) -> str | None:
+    """The reason to train, or None. ``auto`` trains where a gate does not hold, and an INCONCLUSIVE one does not: a run that ends
+    with it is not proven."""
+    mode = context.recipe.quantize.mode
+    if mode != "auto":
+        return "the recipe asks for it" if mode == "qat" else None
     by_name = {one.name: one for one in measurements}
-    judged = [judge(gate, by_name.get(gate.metric)) for gate in context.recipe.gates_of("quantize")]
-    holds = not judged or worst(one.verdict for one in judged) in (Verdict.PASS, Verdict.WAIVED)
-    why = (
-        "PTQ holds the quantize gates"
-        if holds
-        else "PTQ misses a quantize gate, and this version has no quantization-aware training"
-    )
-    return {"mode": "ptq", "decided_by": why}
+    judged = [judge(gate, by_name.get(gate.metric)) for gate in context.recipe.gates_of("quantize") if gate.metric in by_name]
+    if not judged or worst(one.verdict for one in judged) in (Verdict.PASS, Verdict.WAIVED):
+        return None
+    missed = next(one for one in judged if one.verdict not in (Verdict.PASS, Verdict.WAIVED))
+    return f"PTQ misses the gate on {missed.gate.metric} ({missed.why})"
+
+
+def _decided_by(context: Context, why: str | None, ptq: Rounded, qat: Rounded | None) -> str:
+    """One sentence on what ships and why."""
+    if qat is None:
+        return "PTQ holds the quantize gates" if context.recipe.quantize.mode == "auto" else "the recipe asks for PTQ"
+    compared = f"held-out top1 {qat.top1:.4f} with QAT, {ptq.top1:.4f} without (means of the int8 files)"
+    if qat.better_than(ptq):
+        return f"{why}; {compared}: QAT ships"
+    return f"{why}; {compared}: QAT did not improve on PTQ: PTQ ships"

@@ -14,7 +14,7 @@ from edgekd import data, distill
 from edgekd.recipe import Training
 from edgekd.stages.accuracy import right
 from edgekd.stages.checkpoint import Checkpoint
-from edgekd.stages.compute import compute_used, precision
+from edgekd.stages.compute import compute_used
 from edgekd.stages.context import Context
 from edgekd.stages.images import open_images
 from edgekd.stages.networks import held_out_logits
@@ -39,11 +39,14 @@ def train(
     *,
     teacher: nn.Module | None = None,
     evaluate: Callable[[nn.Module], float] | None = None,
+    before_step: Callable[[int], None] | None = None,
+    in_float32: bool = False,
 ) -> Trained:
     """Train ``network`` by ``method`` on the recipe's train images; the best epoch is left in it.
 
     name: of the recipe's section, for messages and for the checkpoint: a training stopped before goes on where it was kept.
-    evaluate: what the best epoch is chosen by, in [0, 1], from a network in eval mode; without it, held-out top-1.
+    evaluate: what the best epoch is chosen by, in [0, 1], from a network in eval mode; without it, held-out top-1. before_step:
+    gets the number of steps done. in_float32: whatever the recipe's precision is.
     Raises Interrupted: the process is to end; the training is kept.
     """
     recipe, images = context.recipe, open_images(context)
@@ -52,6 +55,8 @@ def train(
         hflip=images.hflip, seed=recipe.seed, device=device,
     )  # fmt: skip
     done, total, compute = 0, section.epochs * len(batches), compute_used(recipe, device)
+    if in_float32:
+        compute["precision"] = "fp32"
 
     def say(note: str) -> None:
         context.say({"done": done, "total": total, "note": note})
@@ -77,8 +82,8 @@ def train(
             network.to(device), method, batches, teacher=teacher.to(device) if teacher is not None else None,
             evaluate=evaluate or held_out_top1, epochs=section.epochs, learning_rate=section.learning_rate,
             momentum=section.momentum, weight_decay=section.weight_decay, warmup=section.warmup,
-            precision=precision(recipe, device), seed=recipe.seed, section=name, on_progress=tell, resume=state,
-            after_step=checkpoint.after_step if checkpoint is not None else None,
+            precision=compute["precision"], seed=recipe.seed, section=name, on_progress=tell, resume=state,
+            before_step=before_step, after_step=checkpoint.after_step if checkpoint is not None else None,
         )  # fmt: skip
     distill.put_back(network, result.best_state)
     notes: dict[str, Any] = {"compute": compute}

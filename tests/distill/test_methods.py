@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from edgekd import distill
 from edgekd.core import InputError
-from edgekd.distill import KD, SLD, Batch, Label, create, kd_loss, names
+from edgekd.distill import KD, SLD, Batch, Consensus, Label, create, kd_loss, names
 from edgekd.distill import method as registry
 
 
@@ -108,3 +108,17 @@ def test_all_lists_exactly_the_public_names() -> None:
     public = {name for name, value in vars(distill).items() if not name.startswith("_") and not hasattr(value, "__path__")}
     modules = {name for name in public if getattr(distill, name).__class__.__name__ == "module"}
     assert sorted(public - modules) == sorted(distill.__all__)
+
+
+def test_the_kl_to_a_consensus_has_the_gradient_of_the_mean_of_the_kls() -> None:
+    torch.manual_seed(0)
+    images, temperature = torch.randn(6, 5), 2.0
+    networks = [torch.nn.Linear(5, 4) for _ in range(2)]
+    student = torch.randn(6, 4, requires_grad=True)
+    with torch.no_grad():
+        together, each = Consensus(networks, temperature)(images), [network(images) for network in networks]
+    probabilities = torch.softmax(together / temperature, 1)
+    torch.testing.assert_close(probabilities, sum(torch.softmax(one / temperature, 1) for one in each) / 2)
+    (of_one,) = torch.autograd.grad(kd_loss(student, together, temperature=temperature), student)
+    (of_mean,) = torch.autograd.grad(sum(kd_loss(student, one, temperature=temperature) for one in each) / 2, student)
+    torch.testing.assert_close(of_one, of_mean)

@@ -88,12 +88,12 @@ def test_what_only_judges_or_says_where_files_lie_changes_no_key(keys_of, overri
         ("data.image_size=16", set(DATA)),
         ("data.split_seed=1", set(DATA)),
         ("data.hflip=true", set(DATA)),
-        ("teacher.epochs=2", {"teacher"}),
-        ("teacher.learning_rate=0.5", {"teacher"}),
+        ("teacher.epochs=2", {"teacher", "quantize"}),
+        ("teacher.learning_rate=0.5", {"teacher", "quantize"}),  # of which fine-tuning takes a share
         ("student.width=0.5", {"sketch", "distill"}),
-        ("distill.epochs=2", {"distill"}),
-        ("quantize.calibration_images=7", {"quantize"}),
-        ("quantize.mode=auto", {"quantize"}),
+        ("distill.epochs=2", {"distill", "quantize"}),
+        ("quantize.calibration_images=7", {"quantize", "export"}),  # whose yardstick calibrates on them too
+        ("quantize.mode=auto", {"quantize", "export"}),
         ("targets.cpu.threads=2", {*ON_CPU, "bundle"}),
         ("targets.cpu.precision=fp32", {*ON_CPU, "bundle"}),
         ("name=other", {"bundle"}),
