@@ -13,7 +13,6 @@ from edgekd.recipe.metrics import STAGES, Metric
 from edgekd.recipe.problem import Path, Problem, Problems, dotted, shown
 
 _BOUND_KEYS = ("min", "max", "confidence", "waive")
-_RANGES = {"share": (0.0, 1.0), "paired": (-1.0, 1.0)}
 
 
 def read_gates(tree: object, targets: Collection[str] | None) -> tuple[Gate, ...]:
@@ -54,6 +53,9 @@ class _Reader:
         for stage, below in self._section(tree, (), "stages with their metrics below them"):
             if stage not in STAGES:
                 self.problems.append(_unknown_stage(stage))
+            elif not STAGES[stage].metrics:
+                what, fix = f"{stage} measures nothing that a gate could bound", "preflight measures what it makes"
+                self.problems.append(Problem((stage,), what, stage, fix, on="key"))
             elif not STAGES[stage].per_target:
                 self._metrics(stage, None, (stage,), below)
             else:
@@ -123,11 +125,21 @@ def _limit_problem(name: str, metric: Metric, at: Path, limit: object) -> list[P
     if not _is_number(limit):
         return [Problem(at, f"{at[-1]} of {name} must be a number, is {shown(limit)}", shown(limit))]
     number = cast(float, limit)
-    low, high = _RANGES.get(metric.interval or "", (-math.inf, math.inf))
-    if metric.unit == "fraction" and not low <= number <= high:
-        fix = f"{number:g} % is {number / 100:g}" if 1 < number <= 100 else None
-        return [Problem(at, f"{at[-1]} of {name} must lie in {low:g}..{high:g}, is {shown(limit)}", shown(limit), fix)]
-    return []
+    low, high = _range(metric)
+    if low <= number <= high:
+        return []
+    allowed = f"must lie in {low:g}..{high:g}" if math.isfinite(high) else "must not be negative"
+    fix = f"{number:g} % is {number / 100:g}" if metric.unit == "fraction" and 1 < number <= 100 else None
+    return [Problem(at, f"{at[-1]} of {name} {allowed}, is {shown(limit)}", shown(limit), fix)]
+
+
+def _range(metric: Metric) -> tuple[float, float]:
+    """What a measurement of this kind can be: a bound outside it always holds or never does."""
+    if metric.unit == "dB":
+        return -math.inf, math.inf
+    if metric.unit == "fraction":
+        return (-1.0 if metric.interval == "paired" else 0.0), 1.0
+    return 0.0, math.inf
 
 
 def _confidence_problem(name: str, metric: Metric, at: Path, confidence: object, limits: Mapping[str, object]) -> list[Problem]:
@@ -156,7 +168,8 @@ def _unknown(at: Path, what: str, word: str, names: Collection[str], there_is: s
 
 
 def _unknown_stage(stage: str) -> Problem:
-    return _unknown((stage,), f"stage {shown(stage)} in gates", stage, STAGES, "the stages are")
+    measuring = [name for name, of_stage in STAGES.items() if of_stage.metrics]
+    return _unknown((stage,), f"stage {shown(stage)} in gates", stage, measuring, "the stages are")
 
 
 def _unknown_target(stage: str, target: str, targets: Collection[str]) -> Problem:

@@ -167,7 +167,7 @@ class Quantize(Section):
     calibration_images: Annotated[int, Field(ge=1, le=1_000_000)] = 512
     epochs: Annotated[int, Field(ge=1, le=100_000)] = 2
     distill: Literal["none", "self", "teacher", "both"] = "self"
-    batch_size: Annotated[int, Field(ge=1, le=65_536)] = 64
+    batch_size: Annotated[int, Field(ge=2, le=65_536)] = 64
     learning_rate: Annotated[
         Literal["auto"] | float, PlainValidator(_learning_rate, json_schema_input_type=Literal["auto"] | float)
     ] = "auto"

@@ -19,7 +19,8 @@ def gates(draw) -> list[Gate]:
     found = []
     for stage, name in chosen:
         metric = STAGES[stage].metrics[name]
-        limit = draw(st.floats(0.25, 0.75)) if metric.unit == "fraction" else draw(st.floats(-1e6, 1e6))
+        ranges = {"fraction": (0.25, 0.75), "dB": (-1e6, 1e6)}
+        limit = draw(st.floats(*ranges.get(metric.unit, (0, 1e6))))
         confidence = draw(st.none() | st.floats(0.5, 0.999)) if metric.interval else None
         waive = draw(st.none() | st.just("known"))
         for target in draw(st.sampled_from([["cpu"], ["cpu", "jetson"]])) if STAGES[stage].per_target else [None]:
