@@ -58,10 +58,7 @@ def _on_the_fastest(step: Step, outcome: Outcome, recipe: Recipe) -> Iterator[Ju
 
 def _latency_bounds(recipe: Recipe, target: str | None) -> list[Gate]:
     """The most a query may take: preflight's own bound on a percentile, else benchmark's. A waived one stops nothing."""
-    by_metric = {
-        gate.metric: gate
-        for stage in ("benchmark", "preflight")
-        for gate in recipe.gates_of(stage, target)
-        if gate.metric.startswith("latency_ms.")
-    }
-    return [gate for gate in by_metric.values() if gate.bound == "max" and gate.waive is None]
+    own = recipe.gates_of("preflight", target)
+    replaced = {gate.metric for gate in own}
+    gates = [*own, *(gate for gate in recipe.gates_of("benchmark", target) if gate.metric not in replaced)]
+    return [gate for gate in gates if gate.metric.startswith("latency_ms.") and gate.bound == "max" and gate.waive is None]

@@ -92,3 +92,23 @@ def computes(context):
     """Has nothing to keep."""
     context.say({"note": "computing"})
     time.sleep(600)
+
+
+def flown(context):
+    """A preflight whose fastest query took a millisecond, and every other one who knows how long."""
+    count(context, f"{context.target}/preflight")
+    return Outcome(
+        (context.keep_json("latencies", {}),),
+        (
+            Measurement("latency_ms.p50", 5.0, "ms", 600, 4.0, 6.0, suspect=("other work ran",)),
+            Measurement("latency_ms.fastest", 1.0, "ms", 600),
+        ),
+    )
+
+
+def prepared(context):
+    """A build; of a target that cannot be measured only a file for it."""
+    count(context, f"{context.target}/build")
+    (context.folder / "student.onnx").write_text("a model")
+    artifacts = (context.keep("trt", context.folder / "student.onnx"),)
+    return Outcome(artifacts, (Measurement("size_mb", 1.0, "MB", 1),) if context.target == "cpu" else ())
