@@ -122,7 +122,8 @@ def with_weights(marked: ModelProto, state: Mapping[str, Any], unclipped: Collec
         elif node.op_type == "Clip" and node.name in unclipped:
             node.op_type = "Relu"
             del node.input[1:]
-    kept = [one for one in model.graph.initializer if one.name not in made]
+    read = {name for node in model.graph.node for name in node.input}
+    kept = [one for one in model.graph.initializer if one.name in read - made.keys()]
     del model.graph.initializer[:]
     model.graph.initializer.extend((*kept, *made.values()))
     return model

@@ -14,7 +14,18 @@ def test_a_layer_that_was_exported_without_its_bias_of_zeros_gets_the_bias_it_ha
     state = {"stem.weight": np.full((1, 1, 1, 1), 2, np.float32), "stem.bias": np.array([3], np.float32)}
     changed = with_weights(helper.make_model(graph), state, ())
     assert list(changed.graph.node[0].input) == ["x", "stem.weight", "stem.bias"]
-    assert {one.name: numpy_helper.to_array(one).item() for one in changed.graph.initializer if one.name != "w"} == {
-        "stem.weight": 2.0,
-        "stem.bias": 3.0,
-    }
+    left = {one.name: numpy_helper.to_array(one).item() for one in changed.graph.initializer}
+    assert left == {"stem.weight": 2.0, "stem.bias": 3.0}
+
+
+def test_the_bounds_of_a_clip_that_became_a_relu_are_gone():
+    image = helper.make_tensor_value_info("x", TensorProto.FLOAT, (1,))
+    bounds = [numpy_helper.from_array(np.float32(value), name) for name, value in (("least", 0), ("most", 6))]
+    node = helper.make_node("Clip", ["x", "least", "most"], ["y"], "relu6")
+    graph = helper.make_graph([node], "g", [image], [helper.make_tensor_value_info("y", TensorProto.FLOAT, (1,))], bounds)
+    changed = with_weights(helper.make_model(graph), {}, ["relu6"])
+    assert (changed.graph.node[0].op_type, list(changed.graph.node[0].input), len(changed.graph.initializer)) == (
+        "Relu",
+        ["x"],
+        0,
+    )
