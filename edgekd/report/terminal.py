@@ -69,8 +69,7 @@ def _printed(lines: list[Text], color: bool) -> str:
 
 def _cells(step: StagePart, row: Row | None, first: bool) -> tuple[str, ...]:
     verdict = row.verdict.value if row and row.verdict else ("FAILED" if step.status == "failed" and first else "")
-    silent = row is not None and row.verdict == Verdict.NOT_MEASURED
-    time = "" if not first else MISSING if silent or step.status == "skipped" else duration(step.seconds)
+    time = "" if not first else MISSING if step.status == "skipped" else duration(step.seconds)
     measured = (row.metric, row.value, row.interval, row.n, row.bound) if row else ("", "", "", "", "")
     name, target = (step.name, step.target or "") if first else ("", "")
     return tuple(printable(cell) for cell in (name, target, *measured, verdict, time, status_text(step) if first else ""))
