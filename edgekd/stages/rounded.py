@@ -72,7 +72,10 @@ def judged_rounded(
     labels: NDArray[np.int64],
 ) -> Rounded:
     """``quantized`` simulated as each of ``flavours`` on the held-out images, with these labels and float logits [N, classes]."""
-    logits = {flavour: held_out_logits(context, quantized.simulate(flavour)) for flavour in flavours}
+    network, logits = quantized.trainable().eval(), {}
+    for flavour in flavours:
+        quant.use(network, flavour)
+        logits[flavour] = held_out_logits(context, network)
     return Rounded(
         quantized,
         {flavour: right(found, labels) for flavour, found in logits.items()},

@@ -8,7 +8,7 @@ import torch
 from small_chain import RECIPE
 
 from edgekd import distill, models
-from edgekd.core import Artifact, Outcome
+from edgekd.core import Artifact, Outcome, share
 from edgekd.recipe import loads
 from edgekd.stages import quantize, smoke
 from edgekd.stages.context import Context, Input
@@ -29,8 +29,13 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.fixture
-def run(folder, tmp_path):
+@pytest.fixture(scope="module")
+def ptq(run):
+    return run("quantize.mode=ptq")
+
+
+@pytest.fixture(scope="module")
+def run(folder, tmp_path_factory):
     def run(*overrides):
         """(outcome, folder it wrote to) of a smoke run of the stage."""
         recipe = smoke.shortened(loads(RECIPE, "small.yaml", Path(), (*SMALL, *overrides)))
@@ -38,8 +43,7 @@ def run(folder, tmp_path):
             stage: Input(Outcome((Artifact.of(role, folder / f"{role}.safetensors", folder),)), folder)
             for stage, role in (("teacher", "teacher"), ("distill", "student"))
         }
-        made = tmp_path / str(len(list(tmp_path.iterdir())))
-        made.mkdir()
+        made = tmp_path_factory.mktemp("quantize")
         return quantize.run(Context(recipe, made, inputs, smoke=True)), made
 
     return run
@@ -53,9 +57,8 @@ def weights(made):
     return models.load_state(made / "student.safetensors")
 
 
-def test_ptq_trains_nothing_and_is_measured_for_the_worst_int8_file(run, monkeypatch):
-    monkeypatch.setattr(quantize, "fine_tune", None)
-    outcome, made = run("quantize.mode=ptq")
+def test_ptq_trains_nothing_and_is_measured_for_the_worst_int8_file(ptq):
+    outcome, made = ptq
     assert [one.name for one in outcome.measurements] == [*THREE, *(f"ptq.{name}" for name in THREE)]
     assert all(value(outcome, name) == value(outcome, f"ptq.{name}") for name in THREE)
     assert {one.conditions["flavour"] for one in outcome.measurements} <= {"ort", "ort-w7", "trt"}
@@ -66,31 +69,46 @@ def test_ptq_trains_nothing_and_is_measured_for_the_worst_int8_file(run, monkeyp
 
 
 def test_auto_trains_once_its_gate_is_tightened_beyond_ptq(run):
-    kept, _ = run("quantize.mode=auto", "gates.quantize.top1_drop.max=0.9")
+    kept, at_kept = run("quantize.mode=auto", "gates.quantize.top1_drop.max=0.9")
     assert kept.notes["decided_by"] == "PTQ holds the quantize gates" and "qat" not in kept.notes
     trained, made = run("quantize.mode=auto", "gates.quantize.top1_drop.max=-0.9")
     assert trained.notes["decided_by"].startswith("PTQ misses the gate on top1_drop (does not hold); held-out top1")
     assert {f"qat.{name}" for name in THREE} <= {one.name for one in trained.measurements}
-    assert len(json.loads((made / "curves.json").read_text())["epochs"]) == 1
+    assert len(json.loads((made / "curves.json").read_text())["epochs"]) == 1 and not (at_kept / "curves.json").exists()
 
 
-def test_an_inconclusive_gate_is_not_held_by_ptq(run):
-    outcome, _ = run("quantize.mode=auto", "gates.quantize.top1={min: 0.1, confidence: 0.999999}")
-    assert "PTQ misses the gate on top1 (" in outcome.notes["decided_by"] and "qat" in outcome.notes
+@pytest.mark.parametrize(
+    ("mode", "gates", "trains"),
+    [
+        ("qat", "{}", "the recipe asks for it"),
+        ("ptq", "{quantize: {top1: {min: 0.9}}}", None),
+        ("auto", "{}", None),
+        ("auto", "{quantize: {top1: {min: 0.7, max: 0.9}}}", None),
+        ("auto", "{quantize: {top1: {min: 0.9}}}", "PTQ misses the gate on top1 (does not hold)"),
+        ("auto", "{quantize: {top1: {min: 0.9, waive: known}}}", None),
+        ("auto", "{quantize: {top1: {min: 0.7, confidence: 0.999}}}", "PTQ misses the gate on top1 (the bound lies inside"),
+        ("auto", "{distill: {top1: {min: 0.9}}}", None),
+    ],
+)
+def test_what_makes_it_train(mode, gates, trains):
+    """An INCONCLUSIVE gate is not held."""
+    context = Context(loads(RECIPE, "small.yaml", Path(), (f"quantize.mode={mode}", f"gates={gates}")), Path())
+    why = quantize._why_fine_tune(context, [share("top1", [True] * 8 + [False] * 2)])
+    assert why is None if trains is None else why.startswith(trains)
 
 
 @pytest.mark.parametrize("better", [False, True])
-def test_only_qat_that_beats_ptq_ships(run, monkeypatch, better):
+def test_only_qat_that_beats_ptq_ships(run, ptq, monkeypatch, better):
     monkeypatch.setattr(Rounded, "better_than", lambda self, other: better)
     outcome, made = run("quantize.mode=qat", "quantize.learning_rate=0.01")
-    ptq, at_ptq = run("quantize.mode=ptq")
+    of_ptq, at_ptq = ptq
     same = all(torch.equal(tensor, weights(at_ptq)[name]) for name, tensor in weights(made).items())
     assert same is not better
     assert outcome.notes["mode"] == ("qat" if better else "ptq")
     assert ("QAT did not improve on PTQ: PTQ ships" in outcome.notes["decided_by"]) is not better
     source = "qat" if better else "ptq"
     assert all(value(outcome, name) == value(outcome, f"{source}.{name}") for name in THREE)
-    assert all(value(outcome, f"ptq.{name}") == value(ptq, name) for name in THREE)
+    assert all(value(outcome, f"ptq.{name}") == value(of_ptq, name) for name in THREE)
     assert json.loads((made / "sites.json").read_text()) == json.loads((at_ptq / "sites.json").read_text())
 
 
@@ -102,7 +120,7 @@ def test_it_learns_from_what_the_recipe_says(run, source, loss):
     assert epoch["losses"].get("ce", 0.0) == (epoch["losses"]["ce"] if source == "none" else 0.0)
 
 
-def test_each_step_rounds_as_the_next_int8_file_and_so_it_is_after_a_resume(run, monkeypatch):
+def test_each_step_rounds_as_the_next_int8_file_wherever_training_goes_on(run, monkeypatch):
     used = []
     fit = distill.fit
 
@@ -115,12 +133,6 @@ def test_each_step_rounds_as_the_next_int8_file_and_so_it_is_after_a_resume(run,
     monkeypatch.setattr(distill, "fit", watched)
     run("quantize.mode=qat")
     assert used == [{"ort"}, {"ort-w7"}, {"trt"}, {"ort"}, {"ort-w7"}]
-
-
-def test_the_same_run_twice_gives_the_same_bits(run, monkeypatch):
-    monkeypatch.setattr(Rounded, "better_than", lambda self, other: True)
-    (_, one), (_, two) = run("quantize.mode=qat"), run("quantize.mode=qat")
-    assert (one / "student.safetensors").read_bytes() == (two / "student.safetensors").read_bytes()
 
 
 def rounded(rights, sqnr_db):
