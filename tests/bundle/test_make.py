@@ -2,6 +2,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -103,3 +104,33 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path, parts):
     with pytest.raises(InputError, match="new or empty"):
         make(tmp_path, **parts)
     assert contents(tmp_path) == {"mine.txt": b"mine"}
+
+
+@pytest.fixture
+def for_a_device(parts, tmp_path):
+    """The parts of a bundle that also serves a device which builds its own engine."""
+    (tmp_path / "student.trt.onnx").write_bytes(b"a file for TensorRT")
+    card = replace(parts["card"], for_devices=[("jetson", ["student.trt.onnx", "student.fp32.onnx"], "ENGINES-jetson.txt")])
+    files = {"student.trt.onnx": tmp_path / "student.trt.onnx", "ENGINES-jetson.txt": "trtexec --onnx=student.trt.onnx\n"}
+    return {**parts, "card": card, "for_devices": files}
+
+
+def test_files_for_devices_are_hashed_and_named_and_no_app_loads_them(for_a_device, tmp_path):
+    from edgekd.runtime import load
+
+    folder = tmp_path / "bundle"
+    make(folder, **for_a_device)
+    assert set(contents(folder)) == PROMISED | {"models/student.trt.onnx", "models/ENGINES-jetson.txt"}
+    assert verify(folder).differences == () and set(verify(folder).golden) == {"fp32", "ort", "ort-w7"}
+    card = (folder / "MODEL_CARD.md").read_text()
+    assert "For jetson: models/student.trt.onnx, models/student.fp32.onnx." in card and "models/ENGINES-jetson.txt" in card
+    assert load(folder).labels == for_a_device["labels"]
+    (folder / "models/student.trt.onnx").write_bytes(b"A file for TensorRT")
+    assert any("models/student.trt.onnx" in line for line in verify(folder).differences)
+
+
+@pytest.mark.parametrize("name", ["../student.trt.onnx", "student.fp32.onnx", ".hidden", "a b.onnx"])
+def test_a_file_for_devices_has_a_plain_name_of_its_own(for_a_device, tmp_path, name):
+    with pytest.raises(InputError, match="plain names"):
+        make(tmp_path / "bundle", **{**for_a_device, "for_devices": {name: "text"}})
+    assert not (tmp_path / "bundle").exists()
