@@ -56,7 +56,7 @@ def accuracy(points: Sequence[Point]) -> str:
 
 def curve(title: str, unit: str, values: Sequence[tuple[int, float]], css: str, best_epoch: int | None = None) -> str:
     """One quantity over the epochs; the epoch that was kept is marked."""
-    width, height, left, right, top, below = 460, 230, 58, 16, 14, 46
+    width, height, left, right, top, below = 460, 230, 74, 16, 14, 46
     bottom = height - below
     ticks = nice_ticks(min(value for _, value in values), max(value for _, value in values), 4)
     epochs = [epoch for epoch, _ in values]

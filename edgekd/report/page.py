@@ -11,10 +11,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from edgekd.core import Verdict
-from edgekd.report import charts, evidence, phrases, rows
+from edgekd.report import charts, evidence, phrases, quantization, rows
 from edgekd.report.document import Document, StagePart, parse
 from edgekd.report.evidence import Gap
 
+_PLAIN = ("holds", "does not hold", "not measured")  # what a verdict says by itself
 _PERCENTILES = ("p50", "p90", "p99")
 _CHAIN_POINTS = (  # stage, measurement, label, colour, split when the measurement does not name one
     ("teacher", "top1", "teacher, fp32", "c-teacher", "held-out"),
@@ -40,11 +41,18 @@ def render_html(document: Document | Mapping[str, Any], run: Path) -> str:
         waived=rows.misses(document, Verdict.WAIVED),
         silent=[(one.name, one.why) for one in document.targets if one.name in document.unmeasured],
         skipped=[step for step in document.stages if step.status == "skipped" and step.target not in document.unmeasured],
-        gates=[(step, row, _strip(row)) for step in document.stages for row in rows.rows_of(step) if row.gate],
+        gates=[
+            (step, row, _strip(row), "" if document.smoke or row.why in _PLAIN else row.why)
+            for step in document.stages
+            for row in rows.rows_of(step)
+            if row.gate
+        ],
         data=rows.data_text(document),
         bundle=rows.bundle_text(document),
         accuracy=_accuracy(document),
-        trainings=[(step, *_curves(run, step)) for step in document.stages if step.name in ("teacher", "distill")],
+        ways=quantization.ways(document),
+        quantized=[(step, quantization.decision(step), quantization.candidates(step)) for step in document.steps("quantize")],
+        trainings=[(step, *_curves(run, step)) for step in document.stages if _trains(step)],
         latencies=[(step, _latencies(run, step)) for step in _measured(document)],
         conditions=[(step, evidence.evidence(run, step, "conditions", evidence.flat)) for step in _measured(document)],
         environment=evidence.flat(document.environment),
@@ -89,12 +97,16 @@ def _accuracy(document: Document) -> Markup | Gap:
     return Markup(charts.accuracy(points)) if points else Gap("No accuracy was measured in this run.")
 
 
+def _trains(step: StagePart) -> bool:
+    return step.name in ("teacher", "distill") or step.artifact("curves") is not None
+
+
 def _curves(run: Path, step: StagePart) -> tuple[Markup | Gap, Markup | None]:
     """The loss and the held-out accuracy of one training."""
     found = evidence.evidence(run, step, "curves", evidence.curves)
     if isinstance(found, Gap):
         return found, None
-    css = "c-teacher" if step.name == "teacher" else "c-fp32"
+    css = {"teacher": "c-teacher", "quantize": "c-int8"}.get(step.name, "c-fp32")
     loss = charts.curve(f"{step.name}: training loss by epoch", "training loss", found.loss, css, found.best_epoch)
     if not found.held_out_top1:
         return Markup(loss), None

@@ -12,15 +12,16 @@ SHOWN = {
     "preflight": ("latency_ms.p50", "speedup", "size_mb"),
     "teacher": ("top1",),
     "distill": ("top1", "top1_drop"),
-    "quantize": ("top1", "top1_drop"),
-    "export": ("parity.top1_agreement", "parity.sqnr_db"),
+    "quantize": ("top1", "top1_drop", "ptq.top1_drop", "qat.top1_drop"),
+    "export": ("parity.top1_agreement", "parity.sqnr_db", "quantize_static.top1_drop"),
     "build": ("size_mb", "layers.float"),
     "benchmark": ("top1", "top1_drop", "latency_ms.p50", "latency_ms.p90", "speedup"),
     "bundle": ("golden_agreement",),
 }
-_ADVICE = {
+_ADVICE = {  # by stage, else by metric or its group
     "top1": "more epochs, a wider model or more data",
-    "top1_drop": "more epochs or a wider student; after quantize: more quantize.calibration_images",
+    "top1_drop": "more epochs or a wider student",
+    "quantize": "quantize.mode: qat, and more quantize.epochs or quantize.calibration_images",
     "latency_ms": "a smaller student.width or data.image_size, or more threads for the target",
     "speedup": "compare latency_ms with latency_ms_fp32 in the report: small models leave little to gain",
     "parity": "compare the flavours in the export step's notes; report it if the recipe is a shipped one",
@@ -106,7 +107,7 @@ def misses(document: Document, *verdicts: Verdict) -> list[str]:
                 continue
             place = " ".join(filter(None, (step.name, step.target)))
             seen = ", ".join(filter(None, (" ".join(filter(None, (row.metric, row.value, row.interval))), row.n)))
-            found.append(f"{place}: {seen}, must be {row.bound}{_by(row.gate)}{_reason(row)}{_try(row)}")
+            found.append(f"{place}: {seen}, must be {row.bound}{_by(row.gate)}{_reason(row)}{_try(step, row)}")
     return found
 
 
@@ -123,8 +124,8 @@ def _reason(row: Row) -> str:
     return "" if row.why in ("", "does not hold") else f": {row.why}"
 
 
-def _try(row: Row) -> str:
-    advice = _ADVICE.get(row.metric) or _ADVICE.get(row.metric.split(".")[0])
+def _try(step: StagePart, row: Row) -> str:
+    advice = _ADVICE.get(step.name) or _ADVICE.get(row.metric) or _ADVICE.get(row.metric.split(".")[0])
     return f". Try: {advice}" if advice and row.verdict == Verdict.FAIL else ""
 
 

@@ -1,0 +1,66 @@
+"""The ways to 8 bits side by side: after training, with training, and onnxruntime's own tool; all against the fp32 student."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from edgekd.report.document import Document, StagePart
+from edgekd.report.phrases import number
+from edgekd.report.rows import Row, row_of
+
+_WAYS = (  # stage, prefix of the measurements, label, the note's word for what ships
+    ("quantize", "ptq", "after training (PTQ)", "ptq"),
+    ("quantize", "qat", "with training (QAT)", "qat"),
+    ("export", "quantize_static", "onnxruntime's quantize_static", ""),
+)
+_MEASURES = ("top1", "top1_drop", "sqnr_db")
+
+
+@dataclass(frozen=True)
+class Way:
+    """measured: rows by top1, top1_drop and sqnr_db, as far as they were. remark: whether it ships, and which file it is of."""
+
+    label: str
+    measured: Mapping[str, Row]
+    remark: str
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """sqnr_db: by flavour, ready to read."""
+
+    name: str
+    sqnr_db: Mapping[str, str]
+    chosen: bool
+
+
+def ways(document: Document) -> list[Way]:
+    """Those that were measured; empty where quantize did not run."""
+    found = []
+    ships = {step.notes.get("mode") for step in document.steps("quantize")}
+    for stage, prefix, label, mode in _WAYS:
+        for step in document.steps(stage):
+            parts = {name: step.measurement(f"{prefix}.{name}") for name in _MEASURES}
+            known = {name: part for name, part in parts.items() if part is not None}
+            files = dict.fromkeys(str(part.conditions["flavour"]) for part in known.values() if "flavour" in part.conditions)
+            remark = [*(["ships"] if mode in ships else []), *([f"worst of the files: {', '.join(files)}"] if files else [])]
+            if known:
+                found.append(Way(label, {name: row_of(part) for name, part in known.items()}, "; ".join(remark)))
+    return found
+
+
+def candidates(step: StagePart) -> list[Candidate]:
+    """What post-training quantization tried, by signal to noise on calibration images; a note of another shape counts as none."""
+    try:
+        return [
+            Candidate(str(one["name"]), {str(key): number(db, 1) for key, db in one["sqnr_db"].items()}, bool(one["chosen"]))
+            for one in step.notes["candidates"]
+        ]
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return []
+
+
+def decision(step: StagePart) -> str:
+    """Why what ships was chosen, in the step's own words."""
+    return str(step.notes.get("decided_by", ""))
