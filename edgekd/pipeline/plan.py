@@ -13,7 +13,7 @@ from edgekd.pipeline.judging import to_be_renewed
 from edgekd.pipeline.keys import Keys, key_of
 from edgekd.pipeline.ready import require_ready
 from edgekd.pipeline.store import Store
-from edgekd.recipe import Recipe, unsettled_by
+from edgekd.recipe import Nothing, Quantize, Recipe, Training, unsettled_by
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,24 @@ def make_plan(recipe: Recipe, store_folder: Path) -> Plan:
 
 
 def _cost(step: Step, recipe: Recipe, described: Description) -> str:
-    section: Any = {"teacher": recipe.teacher, "distill": recipe.distill}.get(step.stage.name)
-    epochs = getattr(section, "epochs", 0) if section else 0
-    if epochs:
-        a_epoch = max(1, described.counts["train"] // section.batch_size)
-        return f"{epochs} epochs of {a_epoch} steps of {section.batch_size} images"
-    if step.stage.name == "quantize":
-        return f"{min(recipe.quantize.calibration_images, described.counts['train'])} calibration images"
-    if step.stage.name == "benchmark":
-        return f"{described.counts['test']} test images, timed queries"
-    return ""
+    counts = described.counts
+    match step.stage.name:
+        case "teacher":
+            return _epochs(recipe.teacher, counts["train"]) if recipe.teacher.epochs else ""
+        case "distill":
+            return "" if isinstance(recipe.distill, Nothing) else _epochs(recipe.distill, counts["train"])
+        case "quantize":
+            images = f"{min(recipe.quantize.calibration_images, counts['train'])} calibration images"
+            training = _epochs(recipe.quantize, counts["train"])
+            more = {"ptq": "", "qat": f", {training}", "auto": f"; {training} if a gate asks for them"}
+            return images + more[recipe.quantize.mode]
+        case "benchmark":
+            return f"{counts['test']} test images, timed queries"
+        case "preflight":
+            return "timed queries"
+        case _:
+            return ""
+
+
+def _epochs(section: Training | Quantize, images: int) -> str:
+    return f"{section.epochs} epochs of {max(1, images // section.batch_size)} steps of {section.batch_size} images"

@@ -59,7 +59,8 @@ def run_verdict(walk: Walk, recipe: Recipe) -> tuple[Verdict | None, int]:
     """
     undecided = Verdict.INCONCLUSIVE, EXIT_OF[Verdict.INCONCLUSIVE]
     excused = {name for name in walk.not_measured if recipe.targets[name].required == "when-connected"}
-    judged = [j.verdict for row in walk.rows if row.step.target not in excused for j in row.judgements]
+    counted = [row for row in walk.rows if row.step.target not in excused]
+    judged = [judgement.verdict for row in counted for judgement in row.judgements]
     if walk.error is not None:
         return None, walk.error.exit_code
     if Verdict.FAIL in judged:
@@ -68,14 +69,13 @@ def run_verdict(walk: Walk, recipe: Recipe) -> tuple[Verdict | None, int]:
         return undecided
     until = walk.control.until
     if until is not None and any(row.status == "skipped" and row.step.target not in walk.not_measured for row in walk.rows):
-        walked = [j.verdict for row in walk.rows if row.status != "skipped" for j in row.judgements]
+        walked = [judgement.verdict for row in counted if row.status != "skipped" for judgement in row.judgements]
         left_out = _came_to_targets(until) and any(name not in excused for name in walk.not_measured)
         return undecided if left_out or Verdict.INCONCLUSIVE in walked or Verdict.NOT_MEASURED in walked else (None, 0)
-    targets = target_verdicts(walk, recipe)
-    counted = [target.verdict for target in targets if target.name not in excused]
-    if not counted or not judged:
+    of_targets = [target.verdict for target in target_verdicts(walk, recipe) if target.name not in excused]
+    if not of_targets or not judged:
         return undecided
-    verdict = worst([*judged, *counted])
+    verdict = worst([*judged, *of_targets])
     verdict = {Verdict.NOT_MEASURED: Verdict.INCONCLUSIVE, Verdict.WAIVED: Verdict.PASS}.get(verdict, verdict)
     return verdict, EXIT_OF[verdict]
 

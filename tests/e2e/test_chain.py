@@ -176,7 +176,7 @@ def test_an_image_folder_of_photographs_walks_with_other_methods_and_students(tm
     )  # fmt: skip
     finished = edgekd("pipeline", "folder.yaml", "--json", cwd=tmp_path)
     document = document_of(finished)
-    assert (finished.returncode, document["verdict"]) == (0, "PASS"), finished.stdout
+    assert (finished.returncode, document["verdict"]) == (4, "INCONCLUSIVE"), finished.stdout  # it sets no gates
     assert document["data"]["classes"] == ["klasse 0", "klasse 1", "klasse 2"]
     assert json.loads((tmp_path / "runs/small/bundle/labels.json").read_text()) == ["klasse 0", "klasse 1", "klasse 2"]
 

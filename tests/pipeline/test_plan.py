@@ -1,5 +1,7 @@
 """The plan of ``check``: which steps are cached, which are to do, and nothing is touched."""
 
+import pytest
+
 from edgekd.core import Measurement, Outcome
 from edgekd.pipeline import Store, make_plan
 from edgekd.pipeline.chain import STAGES, Step, needed_steps, steps
@@ -49,6 +51,20 @@ def test_with_an_empty_store_all_is_to_do_but_what_cannot_be_measured(tmp_path, 
     assert costs["teacher"].startswith("3 epochs of ")
     assert costs["quantize"] == "64 calibration images"
     assert all(step.why for step in plan.steps if step.status == "not measured")
+
+
+@pytest.mark.parametrize(
+    ("mode", "cost"),
+    [
+        ("ptq", "64 calibration images"),
+        ("qat", "64 calibration images, 2 epochs of 20 steps of 64 images"),
+        ("auto", "64 calibration images; 2 epochs of 20 steps of 64 images if a gate asks for them"),
+    ],
+)
+def test_the_cost_of_quantization_tells_of_a_training_that_is_asked_for(tmp_path, mode, cost):
+    recipe = loads(RECIPE, "plan.yaml", tmp_path, [f"quantize.mode={mode}"])
+    costs = {step.name: step.cost for step in make_plan(recipe, tmp_path / "store").steps}
+    assert costs["quantize"] == cost
 
 
 def test_what_the_store_holds_is_cached(tmp_path, monkeypatch):

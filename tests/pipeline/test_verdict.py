@@ -146,6 +146,13 @@ def test_until_does_not_excuse_a_required_target_it_came_to(until, code):
     assert run_verdict(walk(until=until), recipe(jetson="always"))[1] == code
 
 
+def test_what_was_only_prepared_for_an_excused_target_does_not_count_against_the_run():
+    prepared = row(Step(STAGES["build"], "jetson"), None)
+    assert run_verdict(walk(prepared, until="build"), recipe()) == (None, 0)
+    assert run_verdict(walk(prepared), recipe()) == (Verdict.PASS, 0)
+    assert run_verdict(walk(prepared), recipe(jetson="always")) == (Verdict.INCONCLUSIVE, 4)
+
+
 def test_until_the_last_stage_is_the_whole_run():
     assert run_verdict(walk(until="bundle"), recipe()) == (Verdict.PASS, 0)
 
