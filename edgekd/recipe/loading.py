@@ -77,6 +77,8 @@ def _validated(data: dict[str, Any], source: Source) -> Recipe:
 
 def _read(path: Path) -> str:
     try:
+        if not (path.is_file() or path.is_dir()) and path.exists():  # a pipe could keep us waiting without end
+            raise RecipeError("the recipe is a pipe, a socket or a device", where=str(path), fix="save it to a file")
         with path.open("rb") as file:
             content = file.read(MOST_BYTES + 1)
     except FileNotFoundError:

@@ -10,6 +10,7 @@ from torch import nn
 from edgekd import data, export, models, quant, targets
 from edgekd.core import Outcome
 from edgekd.recipe import Recipe
+from edgekd.stages.compute import set_up
 from edgekd.stages.context import Context
 from edgekd.stages.images import normalization_of
 from edgekd.stages.networks import new_network
@@ -20,6 +21,7 @@ IMAGES = 16  # that give activations their ranges; nothing is learnt from them
 def run(context: Context) -> Outcome:
     """Makes student.<flavour>.onnx for the targets that can be measured, and example.npy, one input float32 [1,3,H,W]."""
     recipe = context.recipe
+    set_up(recipe)  # a GPU that is asked for and not there is told at once
     torch.set_num_threads(1)  # for so few images more threads wait for one another longer than they compute
     images = data.open_dataset(
         recipe.data, root=recipe.folder, cache=context.cache, normalization=normalization_of(recipe),

@@ -34,13 +34,24 @@ with locked(Path(sys.argv[1]), "the run"):
 def typed(walk, monkeypatch):
     """Type ``edgekd pipeline`` on the toy recipe and its two stages; returns what click's runner saw."""
     monkeypatch.chdir(walk.folder)
-    monkeypatch.setattr("signal.signal", lambda number, handler: None)
     (walk.folder / "toy.yaml").write_text(walk.recipe)
 
     def run(*words):
         return CliRunner().invoke(main, ["pipeline", "toy.yaml", "--run-dir", "run", "--json", *words])
 
     return run
+
+
+@PARENT
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_run_interrupted_by_a_signal_ends_with_its_code_and_a_report(typed, walk, monkeypatch, number, code):
+    monkeypatch.setenv("TOY", f"signal {number}")
+    document = json.loads(typed().stdout)
+    assert (document["exit_code"], document["verdict"], document["error"]["code"]) == (code, None, "interrupted")
+    assert [step["status"] for step in document["stages"]] == ["done", "failed"]
+    assert (walk.folder / "run/report.html").exists() and document["resume"].startswith("edgekd pipeline toy.yaml")
+    monkeypatch.delenv("TOY")
+    assert [step["status"] for step in json.loads(typed().stdout)["stages"]] == ["cached", "done"]
 
 
 @pytest.fixture

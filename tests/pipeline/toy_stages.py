@@ -47,6 +47,8 @@ def second(context):
         raise ZeroDivisionError("toy bug")
     if os.environ.get("TOY") == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
+    if os.environ.get("TOY", "").startswith("signal "):
+        os.kill(os.getpid(), int(os.environ["TOY"].split()[1]))
     if os.environ.get("TOY") == "large":
         (context.folder / "large.bin").write_bytes(bytes(1 << 20))
     if os.environ.get("TOY") == "hungry":

@@ -1,10 +1,12 @@
 """Every way to break a recipe that we thought of, with the exact screen it must give."""
 
+import os
 import re
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from as_nobody import as_nobody
 from click.testing import CliRunner
 
 from edgekd.cli import main
@@ -33,10 +35,17 @@ def test_there_are_enough_kinds_of_them_and_each_says_where(broken_table):
         (b"name: \xff\n", "a.yaml:1:7", "the file is not UTF-8 text"),
         (b"edgekd: 1\nname: sm\x07all\n", "a.yaml:2:9", "the character U+0007 cannot stand in YAML"),
         (b"\x00" * 100, "a.yaml:1:1", "the character U+0000 cannot stand in YAML"),
+        ("edgekd: 1\n".encode("utf-16"), "a.yaml:1:1", "the file is not UTF-8 text"),
+        ("edgekd: 1\n".encode("utf-16-le"), "a.yaml:1:2", "the character U+0000 cannot stand in YAML"),
+        (b"\x89PNG\r\n\x1a\n", "a.yaml:1:1", "the file is not UTF-8 text"),
+        (b"\xef\xbb\xbf", "a.yaml:1:1", "the recipe is empty"),
+        (b"\r\n \r\n", "a.yaml:1:1", "the recipe is empty"),
+        (b"x" * 10_000_000, "a.yaml", "the file has more than 256,000 bytes, too many for a recipe"),
         (b"# " + b"x" * 300_000, "a.yaml", "the file has more than 256,000 bytes, too many for a recipe"),
         (b"a: " + b"[" * 200_000, "a.yaml:1:28", "nested deeper than 24 levels"),
         ("".join(f"k{i}: 1\n" for i in range(20_000)).encode(), "a.yaml:5000:8", "a recipe of more than 10,000 values"),
     ],
+    ids=lambda value: str(value)[:40],
 )
 def test_files_that_are_no_text_or_too_much_of_it_are_refused_with_a_place(content, where, what, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -54,11 +63,26 @@ def test_an_alias_bomb_stops_before_it_expands():
         loads(bomb, "a.yaml", Path())
 
 
-def test_a_missing_file_a_folder_and_a_forbidden_file_say_so(tmp_path):
-    for path, what in ((tmp_path / "no.yaml", "no such recipe"), (tmp_path, "the recipe cannot be read: Is a directory")):
-        with pytest.raises(RecipeError) as caught:
-            load(path)
-        assert (caught.value.what, caught.value.where) == (what, str(path))
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (lambda path: None, "no such recipe"),
+        (Path.mkdir, "the recipe cannot be read: Is a directory"),
+        (os.mkfifo, "the recipe is a pipe, a socket or a device"),
+        (lambda path: path.symlink_to("/dev/zero"), "the recipe is a pipe, a socket or a device"),
+        (lambda path: path.symlink_to("nowhere.yaml"), "no such recipe"),
+        (lambda path: path.symlink_to(path.name), "the recipe cannot be read: Too many levels of symbolic links"),
+        (lambda path: (path.touch(), path.chmod(0)), "the recipe cannot be read: Permission denied"),
+    ],
+    ids=["missing", "folder", "pipe", "device", "dangling link", "link to itself", "forbidden"],
+)
+def test_what_is_no_file_is_refused_by_name_and_does_not_keep_us_waiting(make, what, tmp_path):
+    path = tmp_path / "a.yaml"
+    make(path)
+    with as_nobody(tmp_path), pytest.raises(RecipeError) as caught:
+        load(path)
+    assert (caught.value.what, caught.value.where, caught.value.exit_code) == (what, str(path), 2)
 
 
 def test_a_snippet_of_a_long_line_is_a_window_around_the_place(good):
