@@ -14,7 +14,8 @@ from edgekd.data import open_dataset
 from edgekd.recipe import load
 from edgekd.report import read
 
-RAN = ["teacher", "distill", "quantize", "export", "cpu/build", "cpu/benchmark", "bundle"]
+RAN = ["sketch", "cpu/preflight", "teacher", "distill", "quantize", "export", "cpu/build", "jetson/build", "cpu/benchmark",
+       "bundle"]  # fmt: skip
 NO_TORCH = "sys.modules['torch'] = sys.modules['torchvision'] = sys.modules['onnx'] = None"
 
 
@@ -26,6 +27,8 @@ def test_the_document_is_complete_and_every_promised_number_is_there(walked):
     assert {"top1", "top1_drop"} <= measured[None, "distill"] & measured[None, "quantize"]
     assert {"parity.top1_agreement", "parity.sqnr_db", "parity.max_abs", "parity_fp32.sqnr_db"} <= measured[None, "export"]
     assert {"build_s", "size_mb", "layers.float"} <= measured["cpu", "build"]
+    assert {"latency_ms.p50", "latency_ms.fastest", "speedup", "size_mb", "peak_memory_mb"} <= measured["cpu", "preflight"]
+    assert measured["jetson", "build"] == set()
     timing = {"latency_ms.p50", "latency_ms.p90", "latency_ms.p99", "latency_ms_fp32.p50", "speedup", "throughput"}
     assert {"top1", "top1_fp32", "top1_drop", "parity.top1_agreement", *timing} <= measured["cpu", "benchmark"]
     assert (document["verdict"], document["exit_code"], document["unmeasured"]) == ("PASS", 0, ["jetson"])
@@ -42,6 +45,20 @@ def test_no_float_convolution_runs_and_int8_keeps_the_class_of_the_simulation(wa
     assert by_name["build", "layers.float"] == 0
     assert by_name["export", "parity.top1_agreement"] >= 0.98
     assert by_name["export", "parity_fp32.sqnr_db"] > 80
+
+
+def test_a_device_that_is_not_connected_finds_its_files_in_run_and_bundle(walked):
+    folder, document = walked
+    build = folder / "runs/small/jetson/build"
+    models = {"student.trt.onnx", "student.fp16.onnx", "student.trt-fp16.onnx", "student.fp32.onnx"}
+    assert {path.name for path in build.iterdir()} == {*models, "build.json", "ENGINES.txt"}
+    bundle = folder / "runs/small/bundle"
+    for name in models:
+        assert (bundle / "models" / name).read_bytes() == (build / name).read_bytes()
+    assert (bundle / "models/ENGINES-jetson.txt").read_text() == (build / "ENGINES.txt").read_text()
+    assert "For jetson: models/student.trt.onnx" in (bundle / "MODEL_CARD.md").read_text()
+    step = next(one for one in document["stages"] if (one["name"], one.get("target")) == ("build", "jetson"))
+    assert step["why"] == "files and commands only: this version cannot drive TensorRT devices yet"
 
 
 def test_a_second_run_reuses_every_step_and_never_imports_torch(walked):
