@@ -1,9 +1,11 @@
 """Torch against onnxruntime, per flavour, on networks that have learned something (on random weights logits are chaotic)."""
 
 import numpy as np
+import onnx
 import pytest
 import torch
 import torch.nn.functional as F
+from tensorrt_rules import broken_rules
 
 from edgekd import data, export, models, quant
 from edgekd.stages.signal import parity
@@ -34,9 +36,11 @@ def walked(request, tmp_path_factory):
         F.cross_entropy(net(images[part]), labels[part]).backward()
         optimiser.step()
         schedule.step()
-    quantized = quant.quantize(net, images[:256].split(64))
+    quantized = quant.quantize(net, images[:256].split(64), ("ort", "ort-w7", "trt"))
     marked = export.float_export(quantized.for_export(), quantized.image_size)
-    paths = export.write(marked, quantized.state_dict(), quantized.sites, tmp_path_factory.mktemp(request.param), export.FLAVOURS)
+    paths = export.write(
+        marked, quantized.state_dict(), quantized.sites, tmp_path_factory.mktemp(request.param), export.FLAVOURS, "8.2"
+    )
     return quantized, marked, paths, images[1400:1650]
 
 
@@ -57,7 +61,7 @@ def test_float_network_and_fp32_file_agree_to_rounding(walked):
         assert found["top1_agreement"] == 1.0 and found["sqnr_db"] > 90
 
 
-@pytest.mark.parametrize("flavour", ["ort", "ort-w7"])
+@pytest.mark.parametrize("flavour", ["ort", "ort-w7", "trt"])
 def test_simulation_and_un_optimised_file_agree(walked, flavour):
     quantized, _, paths, images = walked
     simulated = _logits(quantized.simulate(flavour), images)
@@ -71,6 +75,26 @@ def test_optimising_changes_little(walked, flavour):
     reference = export.run_onnx(paths[flavour], images.numpy(), optimised=False)
     found = _parity(reference, export.run_onnx(paths[flavour], images.numpy(), optimised=True))
     assert found["sqnr_db"] >= 25 and found["top1_agreement"] >= 0.97
+
+
+def test_float16_rounds_a_little_and_with_int8_stays_as_near_to_float_as_int8_does(walked):
+    quantized, _, paths, images = walked
+    images = images[:100]
+    reference = _logits(quantized.floating(), images)
+    half, int8, int8_half = (
+        _parity(reference, export.run_onnx(paths[flavour], images.numpy(), optimised=False))
+        for flavour in ("fp16", "trt", "trt-fp16")
+    )
+    assert half["sqnr_db"] >= 50 and half["top1_agreement"] >= 0.98
+    assert int8["sqnr_db"] >= 20 and int8_half["sqnr_db"] >= int8["sqnr_db"] - 5
+
+
+def test_tensorrts_files_keep_its_rules_in_the_oldest_opset(walked):
+    _, _, paths, _ = walked
+    assert broken_rules(onnx.load(paths["trt"]), newest_opset=13) == []
+    assert broken_rules(onnx.load(paths["trt-fp16"]), newest_opset=19, float_type=onnx.TensorProto.FLOAT16) == []
+    for flavour in ("fp32", "fp16"):
+        assert onnx.load(paths[flavour]).opset_import[0].version == 13
 
 
 def test_int8_stays_near_float(walked):
