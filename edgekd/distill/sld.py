@@ -130,10 +130,8 @@ class _OnePass(torch.autograd.Function):
     ) -> Tensor:
         batch = labels_B.shape[0]
         label_VB1 = labels_B.expand(student_VBC.shape[:-1])[..., None]
-        T_K = torch.tensor(temperatures, dtype=student_VBC.dtype).to(
-            student_VBC.device, non_blocking=True
-        )  # new_tensor would wait
-        T_K111 = T_K[:, None, None, None]
+        T_K111 = torch.tensor(temperatures, dtype=student_VBC.dtype)[:, None, None, None]
+        T_K111 = T_K111.to(student_VBC.device, non_blocking=True)  # new_tensor would wait for a GPU
         log_p_KVBC = (student_VBC / T_K111).log_softmax(-1)
         log_q_KVBC = (swap(teacher_VBC, labels_B) / T_K111).log_softmax(-1)
         p_KVBC, q_KVBC, log_ratio_KVBC = log_p_KVBC.exp(), log_q_KVBC.exp(), log_q_KVBC - log_p_KVBC
