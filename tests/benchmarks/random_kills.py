@@ -29,7 +29,7 @@ def main(kills: int, seed: int) -> int:
             sys.exit((whole / "progress.txt").read_text())
         lasted = time.monotonic() - began
         print(f"undisturbed: {lasted:.1f} s, {len(digests(whole))} networks")
-        print("kill  moment  who                last told                                    next start resumed")
+        print("kill  moment  who                last told                                    took up")
         for number in range(1, kills + 1):
             process, who = start(killed), choose.choice(WHO)
             moment = choose.uniform(0.0, 0.7 * lasted)
