@@ -83,7 +83,7 @@ def test_a_changed_judging_bound_judges_again_without_running_anything(walked):
     assert edgekd("pipeline", "small.yaml", "-q", cwd=folder, before=NO_TORCH).returncode == 0
 
 
-def test_a_changed_deciding_bound_decides_again_and_trains_nothing(walked):
+def test_a_deciding_bound_that_ptq_misses_starts_qat_and_trains_nothing_before_it(walked):
     folder, _ = walked
     words = ("pipeline", "small.yaml", "--json", "--until", "quantize", "--set", "quantize.mode=auto")
     first = document_of(edgekd(*words, cwd=folder))
@@ -92,7 +92,7 @@ def test_a_changed_deciding_bound_decides_again_and_trains_nothing(walked):
     assert [statuses(one)["quantize"] for one in (first, second)] == ["done", "done"]
     why = [next(step for step in one["stages"] if step["name"] == "quantize")["notes"]["decided_by"] for one in (first, second)]
     assert why[0] == "PTQ holds the quantize gates"
-    assert "misses" in why[1]
+    assert why[1].startswith("PTQ misses the gate on top1_drop") and "with QAT" in why[1]
     assert edgekd("pipeline", "small.yaml", "-q", cwd=folder).returncode == 0  # the session's run as it was
 
 

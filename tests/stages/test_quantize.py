@@ -146,7 +146,7 @@ def test_better_is_more_top1_over_the_files_then_more_sqnr_in_the_worst():
     assert rounded(base.rights, {"ort": 26.0, "ort-w7": 26.0}).better_than(base)
     assert not rounded(base.rights, {"ort": 90.0, "ort-w7": 24.0}).better_than(base)
     assert not rounded(base.rights, {"ort": 90.0, "ort-w7": float("nan")}).better_than(base)
-    assert base.lost == pytest.approx(0.1)
+    assert base.lost == pytest.approx(0.05)
     named = {one.name: one for one in base.measurements("ptq.")}
     assert named["ptq.top1"].value == 0.9 and named["ptq.top1"].conditions["flavour"] == "ort"
     assert named["ptq.sqnr_db"].value == 25.0 and named["ptq.sqnr_db"].conditions["flavour"] == "ort-w7"

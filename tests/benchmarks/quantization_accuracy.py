@@ -1,0 +1,162 @@
+"""What 8 bits cost, as exported: PTQ and QAT beside the float network and onnxruntime's own quantize_static, on the test images.
+
+    python tests/benchmarks/quantization_accuracy.py                          both tasks, seeds 0 1 2
+    python tests/benchmarks/quantization_accuracy.py --tasks pairs --seeds 0 --epochs 2 --images 1000
+
+    digits   the shipped scans of handwritten digits, 10 classes
+    pairs    two of those scans side by side and half across each other, faint, turned and noisy: 100 classes. Its network has
+             ReLU for ReLU6, and after training the channels between its convolutions are spread by exp(N(0, 1)), which changes
+             nothing in float and is what networks with a bad balance of channels look like to a quantizer
+
+Each network is a mobilenet_v2 trained on labels. Rows: "plain" is PTQ without candidates, "ptq" the best candidate, "qat" what
+fine-tuning makes of it, whether it would ship or not. Each is exported once and run by onnxruntime as written (un-optimised) and
+optimised; int8 files are those for this CPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from edgekd import data, distill, export, quant
+from edgekd.data.digits import list_digits
+from edgekd.export.sessions import exact_sums
+from edgekd.recipe import loads
+from edgekd.stages.accuracy import right
+from edgekd.stages.compute import set_up
+from edgekd.stages.context import Context
+from edgekd.stages.fine_tuning import fine_tune
+from edgekd.stages.images import open_images
+from edgekd.stages.networks import held_out_logits, new_network
+from edgekd.stages.rounded import judged_rounded
+from edgekd.stages.training import train
+
+RECIPE = """\
+edgekd: 1
+name: accuracy
+data: {source: SOURCE, image_size: 32}
+teacher: {model: resnet18, epochs: 1}
+student: {model: mobilenet_v2, width: 0.5}
+distill: {method: label, epochs: 1}
+quantize: {mode: qat}
+targets: {cpu: {device: local-cpu, runtime: onnxruntime}}
+"""
+FLAVOURS = ("ort", "ort-w7")
+SIDE, DIGIT, SHIFT = 32, 20, 11  # pixels: of a picture, of a digit in it, from one digit to the next
+TEST_SHARE = 3  # every third scan appears in test pictures only
+
+
+def write_pairs(folder: Path, images: int) -> None:
+    """``images`` pictures to train on and a third as many to test on, as folder/{train,val}/CLASS/NUMBER.png; always the same."""
+    scans: dict[str, list[list[np.ndarray]]] = {part: [[] for _ in range(10)] for part in ("train", "val")}
+    for number, item in enumerate(list_digits().parts["all"]):
+        scans["val" if number % TEST_SHARE == 0 else "train"][item.label].append(np.asarray(item.content)[..., 0])
+    draw = np.random.default_rng(0)
+    for part, count in (("train", images), ("val", images // 3)):
+        for number in range(count):
+            label = number % 100
+            place = folder / part / f"{label:02d}" / f"{number}.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            ones = [scans[part][digit][draw.integers(len(scans[part][digit]))] for digit in divmod(label, 10)]
+            Image.fromarray(_picture(ones, draw)).save(place)
+
+
+def _picture(ones: list[np.ndarray], draw: np.random.Generator) -> np.ndarray:
+    ink = np.zeros((SIDE, SIDE))
+    for place, one in enumerate(ones):
+        turned = Image.fromarray(one).resize((DIGIT, DIGIT), Image.Resampling.BICUBIC).rotate(draw.uniform(-25, 25))
+        top, left = draw.integers(0, SIDE - DIGIT + 1), place * SHIFT + draw.integers(0, 2)
+        part = ink[top : top + DIGIT, left : left + DIGIT]
+        np.maximum(part, np.asarray(turned, float)[:, : part.shape[1]] / 255, out=part)
+    grey = draw.uniform(60, 160) + draw.choice([-1, 1]) * draw.uniform(25, 60) * ink + draw.normal(0, 12, ink.shape)
+    return np.repeat(grey.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
+
+
+@torch.no_grad()
+def unbalance(network: nn.Module, seed: int) -> None:
+    """Spread the channels between the convolutions of each inverted residual by exp(N(0, 1)); the float function stays."""
+    draw = torch.Generator().manual_seed(seed)
+    for block in network.modules():
+        if type(block).__name__ != "InvertedResidual":
+            continue
+        layers = [module for module in block.modules() if isinstance(module, (nn.Conv2d, nn.BatchNorm2d))]
+        for norm, following in zip(layers[1:-1:2], layers[2::2], strict=True):
+            factor = torch.exp(torch.randn(norm.num_features, generator=draw))
+            norm.weight *= factor
+            norm.bias *= factor
+            following.weight /= factor.view(-1, 1, 1, 1) if following.groups > 1 else factor.view(1, -1, 1, 1)
+
+
+def rows(task: str, recipe_folder: Path, seed: int, epochs: int, folder: Path) -> Iterator[tuple[str, float, float]]:
+    """(name, top-1 un-optimised, top-1 optimised) on the test images."""
+    source = "digits" if task == "digits" else f"imagefolder, path: {recipe_folder}, hflip: false"
+    recipe = loads(RECIPE.replace("SOURCE", source), f"{task}.yaml", recipe_folder, (f"seed={seed}", f"distill.epochs={epochs}"))
+    context = Context(recipe, folder)
+    device, images = set_up(recipe), open_images(context)
+    network = new_network(recipe, "student", len(images.classes), to_be_trained=True)
+    if task == "pairs":
+        for name in [name for name, module in network.named_modules() if isinstance(module, nn.ReLU6)]:
+            network.set_submodule(name, nn.ReLU(inplace=True))
+    train(context, network, distill.create("label"), recipe.distill, "distill", device)  # type: ignore[arg-type]
+    if task == "pairs":
+        unbalance(network, seed)
+    network = network.cpu().eval()
+    calibration = data.model_inputs(images.calibration(recipe.quantize.calibration_images), images.preprocessing)
+    batches = torch.from_numpy(calibration).split(64)
+    made = {"plain": quant.quantize(network, batches, flavours=()), "ptq": quant.quantize(network, batches, FLAVOURS)}
+    ptq = judged_rounded(context, made["ptq"], FLAVOURS, held_out_logits(context, network), images.held_out.labels)
+    made["qat"] = fine_tune(context, ptq, network, device).quantized
+    marked = export.float_export(made["ptq"].for_export(), made["ptq"].image_size)
+    flavour = "ort" if exact_sums() else "ort-w7"
+    files = {}
+    for name, one in made.items():
+        (folder / name).mkdir()
+        paths = export.write(marked, one.state_dict(), one.sites, folder / name, ("fp32", flavour))
+        files["float"], files[name] = paths["fp32"], paths[flavour]
+    files["quantize_static"] = export.stock_int8(files["float"], calibration, folder / "stock.onnx")
+    inputs, labels = data.model_inputs(images.test, images.preprocessing), images.test.labels
+    for name, path in files.items():
+        top1 = [float(np.mean(right(export.run_onnx(path, inputs, optimised=one, threads=2), labels))) for one in (False, True)]
+        yield name, top1[0], top1[1]
+    chosen = next(one["name"] for one in made["ptq"].candidates if one["chosen"])
+    print(f"  {task}, seed {seed}: ptq is {chosen}; {len(labels)} test images, int8 is {flavour}", flush=True)
+
+
+def main() -> None:
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--tasks", nargs="+", choices=("digits", "pairs"), default=["digits", "pairs"])
+    arguments.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    arguments.add_argument("--epochs", type=int, default=8, help="of the float training")
+    arguments.add_argument("--images", type=int, default=6000, help="of pairs, to train on")
+    given = arguments.parse_args()
+    for task in given.tasks:
+        started = time.monotonic()
+        found: dict[str, list[tuple[float, float]]] = {}
+        with TemporaryDirectory() as pictures:
+            if task == "pairs":
+                write_pairs(Path(pictures), given.images)
+            for seed in given.seeds:
+                with TemporaryDirectory() as folder:
+                    for name, plain, optimised in rows(task, Path(pictures), seed, given.epochs, Path(folder)):
+                        found.setdefault(name, []).append((plain, optimised))
+        print(f"{task}: test top-1 in %, seeds {given.seeds}, {time.monotonic() - started:.0f} s")
+        print(f"  {'':16}{'un-optimised':>34}{'optimised':>34}")
+        for name, pairs in found.items():
+            cells = [_cell([100 * pair[column] for pair in pairs]) for column in (0, 1)]
+            print(f"  {name:16}{cells[0]:>34}{cells[1]:>34}", flush=True)
+
+
+def _cell(values: list[float]) -> str:
+    return f"{np.mean(values):.2f}  ({', '.join(f'{value:.2f}' for value in values)})"
+
+
+if __name__ == "__main__":
+    main()
