@@ -17,6 +17,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "fakes"))
 from kills import WHO, digests, kill, resumption, start, told
 
+EPOCHS = {"teacher": 8, "distill": 6, "quantize": 4}  # so that most moments fall into a training
+LONGER = [word for name, epochs in EPOCHS.items() for word in ("--set", f"{name}.epochs={epochs}")]
+
 
 def main(kills: int, seed: int) -> int:
     choose = random.Random(seed)
@@ -25,13 +28,13 @@ def main(kills: int, seed: int) -> int:
         whole.mkdir()
         killed.mkdir()
         began = time.monotonic()
-        if start(whole).wait():
+        if start(whole, *LONGER).wait():
             sys.exit((whole / "progress.txt").read_text())
         lasted = time.monotonic() - began
         print(f"undisturbed: {lasted:.1f} s, {len(digests(whole))} networks")
         print("kill  moment  who                last told                                    took up")
         for number in range(1, kills + 1):
-            process, who = start(killed), choose.choice(WHO)
+            process, who = start(killed, *LONGER), choose.choice(WHO)
             moment = choose.uniform(0.0, 0.7 * lasted)
             time.sleep(moment)
             if process.poll() is not None:  # it had come to its end: begin anew, as many times as kills are asked for
@@ -45,7 +48,7 @@ def main(kills: int, seed: int) -> int:
             kill(process, who)
             resumed_before, last = resumption(killed), (told(killed) or ["nothing yet"])[-1]
             print(f"{number:4}  {moment:5.1f}s  {who:17}  {last[:43]:43}  {resumed_before}", flush=True)
-        if start(killed).wait():
+        if start(killed, *LONGER).wait():
             sys.exit((killed / "progress.txt").read_text())
         print(f"last start{'':67}  {resumption(killed)}")
         same = digests(killed) == digests(whole)

@@ -18,7 +18,7 @@ data: {source: digits, image_size: 8}
 teacher: {model: resnet18, width: 0.125, epochs: 2}
 student: {model: mobilenet_v2, width: 0.25}
 distill: {method: sld, epochs: 2}
-quantize: {mode: ptq, calibration_images: 32}
+quantize: {mode: qat, epochs: 2, calibration_images: 32}
 targets:
   cpu: {device: local-cpu, runtime: onnxruntime, precision: int8}
 """
@@ -65,7 +65,7 @@ def told(folder: Path) -> list[str]:
 
 def steps_done(folder: Path, training: str) -> int:
     """How far the command now running there is in this training."""
-    found = [re.match(rf"{training}: (\d+)/", line) for line in told(folder)]
+    found = [re.match(rf"{training}: (\d+)/.*loss", line) for line in told(folder)]
     return max([0, *(int(one[1]) for one in found if one)])
 
 
