@@ -24,7 +24,8 @@ class ProgressLog:
         self._console = Console(stderr=True, highlight=False)
         self._bar: Progress | None = None
         self._task: TaskID | None = None
-        self._started = self._last_line = 0.0
+        self._last_line = 0.0
+        self._first: tuple[float, float] | None = None  # when this step was first heard of, and how far it was then
 
     def __enter__(self) -> ProgressLog:
         if self.verbosity >= 0 and sys.stderr.isatty():
@@ -45,17 +46,22 @@ class ProgressLog:
         {"start": self._start, "progress": self._progress, "end": self._end, "note": self._note}[event["event"]](event)
 
     def _start(self, event: Mapping[str, Any]) -> None:
-        self._started = self._last_line = time.monotonic()
+        self._first, self._last_line = None, time.monotonic()
         if self._bar is not None:
             self._task = self._bar.add_task(event["step"], total=None, note="")
 
     def _progress(self, event: Mapping[str, Any]) -> None:
         done, total, note = event.get("done", 0), event.get("total"), str(event.get("note", ""))
+        now, first = time.monotonic(), self._first is None
+        began, done_then = self._first = self._first or (now, done)
         if self._bar is not None and self._task is not None:
+            if first:  # a resumed training starts in its middle, which is no pace
+                self._bar.reset(self._task, completed=done, total=total)
             self._bar.update(self._task, completed=done, total=total, note=note)
-        elif total and time.monotonic() - self._last_line >= PLAIN_EVERY_S:
-            self._last_line = time.monotonic()
-            eta = [f"about {in_words((self._last_line - self._started) * (total - done) / done)} left"] if done else []
+        elif total and now - self._last_line >= PLAIN_EVERY_S:
+            self._last_line = now
+            pace = [(now - began) / (done - done_then)] if done > done_then else []
+            eta = [f"about {in_words(one * (total - done))} left" for one in pace]
             self._line(f"{event['step']}: " + ", ".join([f"{done}/{total}", *eta, *([note] if note else [])]))
 
     def _end(self, event: Mapping[str, Any]) -> None:

@@ -149,8 +149,11 @@ def _weights(stage: Stage, recipe: Recipe) -> str | None:
 
 
 def _facts(outcome: Outcome, stage: Stage) -> Any:
-    """What of a needed outcome counts: its files; for the bundle, whose card quotes them, the measured numbers too."""
-    files = {artifact.kind: artifact.sha256 for artifact in outcome.artifacts}
+    """What of a needed outcome counts: its files; for the bundle, whose card quotes them, the measured numbers too.
+
+    Not the curves, which nothing reads but a report: the same weights trained again took other seconds.
+    """
+    files = {artifact.kind: artifact.sha256 for artifact in outcome.artifacts if artifact.kind != "curves"}
     if stage.name != "bundle":
         return files
     return {"files": files, "measured": [measurement.as_json() for measurement in outcome.measurements]}

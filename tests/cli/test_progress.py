@@ -38,10 +38,16 @@ def told(log, clock, *progressed, row=None):
 
 def test_elsewhere_than_on_a_terminal_there_are_plain_lines_with_the_time_left(clock, capsys):
     with ProgressLog() as log:
-        told(log, clock, (1.0, 1, 8), (PLAIN_EVERY_S, 2, 8), (1.0, 3, 8))
+        told(log, clock, (1.0, 1, 8), (PLAIN_EVERY_S, 3, 8), (1.0, 4, 8))
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.splitlines() == ["teacher: 2/8, about 33 s left, loss 0.5", "teacher: done in 40 s"]
+    assert err.splitlines() == ["teacher: 3/8, about 25 s left, loss 0.5", "teacher: done in 40 s"]
+
+
+def test_the_time_left_of_a_resumed_training_counts_only_the_steps_of_this_process(clock, capsys):
+    with ProgressLog() as log:
+        told(log, clock, (1.0, 60, 80), (PLAIN_EVERY_S, 70, 80))
+    assert capsys.readouterr().err.splitlines()[0] == "teacher: 70/80, about 10 s left, loss 0.5"
 
 
 def test_before_anything_is_done_no_time_is_promised(clock, capsys):

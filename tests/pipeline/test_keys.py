@@ -163,6 +163,11 @@ def test_other_bytes_of_a_needed_file_change_every_key_and_other_measurements_on
     assert changed(keys_of(), keys_of(inputs={"need": Outcome((replace(artifact, sha256="1" * 64),))})) == set(ALL)
 
 
+def test_the_seconds_in_a_trainings_curves_change_no_key(keys_of):
+    model, curves = Artifact("model", "model.onnx", "0" * 64, 1), Artifact("curves", "curves.json", "0" * 64, 1)
+    assert not changed(keys_of(), keys_of(inputs={"need": Outcome((model, curves))}))
+
+
 def test_a_library_another_version_of_the_stage_and_other_code_change_every_key(keys_of, monkeypatch):
     before = keys_of()
     for name, value in (("library_versions", lambda: {"torch": "0"}), ("source_digest", lambda stage: "other")):
