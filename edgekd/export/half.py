@@ -36,7 +36,7 @@ def in_half(model: ModelProto, table: Mapping[str, Any]) -> ModelProto:
     reader = {name: node for node in graph.node for name in node.input}
     scales = {node.input[1] for node in graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")}
     for tensor in graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT and _may_be_half(reader[tensor.name], tensor.name):
+        if tensor.data_type == TensorProto.FLOAT and tensor.name in reader and _may_be_half(reader[tensor.name], tensor.name):
             value = numpy_helper.to_array(tensor)
             value = np.maximum(value, np.float32(LEAST_SCALE)) if tensor.name in scales else value
             tensor.CopyFrom(_tensor(value, tensor.name, reader[tensor.name].name))
