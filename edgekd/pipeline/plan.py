@@ -59,7 +59,8 @@ def make_plan(recipe: Recipe, store_folder: Path) -> Plan:
             outcomes[step] = stored.outcome
             planned.append(PlannedStep(step.name, "cached", age_s=stored.age_s))
         else:
-            planned.append(PlannedStep(step.name, "to do", cost=_cost(step, recipe, keys.described)))
+            only_prepared = "files and commands only" if step.target in keys.not_measured else None
+            planned.append(PlannedStep(step.name, "to do", cost=only_prepared or _cost(step, recipe, keys.described)))
     counts = keys.described.counts
     unsettled = [
         reason
