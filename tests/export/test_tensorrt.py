@@ -48,7 +48,7 @@ def _small(kind):
     """torchvision's own blocks, two or three of them."""
     v3 = [(16, 3, 16, 16, True, "RE", 2, 1), (16, 3, 24, 16, False, "RE", 1, 1), (16, 5, 32, 24, True, "HS", 2, 1)]
     return {
-        "shufflenet": lambda: ShuffleNetV2([2, 2, 2], [8, 8, 16, 32, 32], num_classes=5),
+        "shufflenet": lambda: ShuffleNetV2([2, 1, 1], [8, 8, 16, 32, 32], num_classes=5),
         "mobilenet_v3": lambda: MobileNetV3([InvertedResidualConfig(*one, 1.0) for one in v3], 32, num_classes=5),
         "efficientnet": lambda: EfficientNet(
             [MBConvConfig(1, 3, 1, 16, 8, 1), MBConvConfig(4, 3, 2, 8, 16, 2)], dropout=0.0, last_channel=32, num_classes=5
