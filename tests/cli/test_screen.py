@@ -136,13 +136,25 @@ def test_a_reader_that_goes_away_is_no_bug():
     assert (process.communicate()[1], process.returncode) == ("", 141)
 
 
-def test_ctrl_c_ends_with_130_and_one_sentence(tmp_path):
-    fifo = tmp_path / "a.yaml"
-    os.mkfifo(fifo)
-    process = run_edgekd("check", str(fifo), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    with fifo.open("w"):  # returns when the command reads its recipe
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+WAITING = """
+import time
+import edgekd.recipe
+from edgekd.cli import main
+
+def wait(*_):
+    print("waiting", flush=True)
+    time.sleep(60)
+
+edgekd.recipe.load = wait
+main(["check", "a.yaml"])
+"""
+
+
+def test_ctrl_c_ends_with_130_and_one_sentence():
+    process = subprocess.Popen([sys.executable, "-c", WAITING], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "waiting\n"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
     assert (out, process.returncode) == ("", 130)
     assert err == "interrupted by SIGINT\n  help: run the same command again to go on\n"
 
