@@ -18,9 +18,11 @@ LICENCES = {"digits": "CC BY 4.0 (UCI Machine Learning Repository, Optical Recog
 def run(context: Context) -> Outcome:
     """Makes the bundle's files; measures golden_agreement (of the flavour that agrees least, on this machine) and size_mb."""
     images, export = open_images(context), context.input("export")
-    chosen = bundle.spread_over_classes(images.held_out.labels, GOLDEN_CASES)
-    golden = images.held_out.images[chosen]
     models = [(flavour, export.path(flavour)) for flavour in FLAVOURS]
+    candidates = images.held_out.images[bundle.spread_over_classes(images.held_out.labels, 2 * GOLDEN_CASES)]
+    logits = {flavour: bundle.golden_logits(path, candidates, images.preprocessing) for flavour, path in models}
+    chosen = bundle.surest_half(logits.values())
+    golden = candidates[chosen]
     artifacts = bundle.make(
         context.folder,
         name=context.recipe.name + "-smoke" * context.smoke,
@@ -28,7 +30,7 @@ def run(context: Context) -> Outcome:
         preprocessing=images.preprocessing,
         labels=images.classes,
         golden_images=golden,
-        golden_logits={flavour: bundle.golden_logits(path, golden, images.preprocessing) for flavour, path in models},
+        golden_logits={flavour: values[chosen] for flavour, values in logits.items()},
         card=_card(context),
         for_devices=_for_devices(context),
     )

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from edgekd import data, models, quant, targets
-from edgekd.core import Measurement, Outcome, judge, worst
+from edgekd.core import Judgement, Outcome, judge
 from edgekd.core.gate import Verdict
 from edgekd.stages.compute import set_up
 from edgekd.stages.context import Context
@@ -32,12 +30,12 @@ def run(context: Context) -> Outcome:
     context.say({"done": 1, "total": 2, "note": "measuring on the held-out images"})
     float_logits, labels = held_out_logits(context, student), images.held_out.labels
     ptq = judged_rounded(context, quantized, flavours, float_logits, labels)
-    why = _why_fine_tune(context, ptq.measurements())
+    why = _why_fine_tune(context, ptq)
     ships, mode, qat, trained = ptq, "ptq", None, None
     if why is not None:
         trained = fine_tune(context, ptq, student, device)
         qat = judged_rounded(context, trained.quantized, flavours, float_logits, labels)
-        ships, mode = (qat, "qat") if qat.better_than(ptq) else (ptq, "ptq")
+        ships, mode = (qat, "qat") if _fine_tuned_ships(context, ptq, qat) else (ptq, "ptq")
     path = context.folder / "student.safetensors"
     models.save_state(ships.quantized.state_dict(), path)
     artifacts = [context.keep("student", path), context.keep_json("sites", ships.quantized.sites)]
@@ -57,25 +55,34 @@ def run(context: Context) -> Outcome:
     )
 
 
-def _why_fine_tune(context: Context, measurements: Sequence[Measurement]) -> str | None:
-    """The reason to train, or None. ``auto`` trains where a gate does not hold, and an INCONCLUSIVE one does not: a run that ends
-    with it is not proven."""
+def _why_fine_tune(context: Context, ptq: Rounded) -> str | None:
+    """The reason to train, or None."""
     mode = context.recipe.quantize.mode
     if mode != "auto":
         return "the recipe asks for it" if mode == "qat" else None
-    by_name = {one.name: one for one in measurements}
-    judged = [judge(gate, by_name.get(gate.metric)) for gate in context.recipe.gates_of("quantize") if gate.metric in by_name]
-    if not judged or worst(one.verdict for one in judged) in (Verdict.PASS, Verdict.WAIVED):
-        return None
-    missed = next(one for one in judged if one.verdict not in (Verdict.PASS, Verdict.WAIVED))
-    return f"PTQ misses the gate on {missed.gate.metric} ({missed.why})"
+    missed = _missed(context, ptq)
+    return f"PTQ misses the gate on {missed.gate.metric} ({missed.why})" if missed else None
+
+
+def _missed(context: Context, rounded: Rounded) -> Judgement | None:
+    """The first quantize gate that does not hold. An INCONCLUSIVE one does not: a run that ends with it is not proven."""
+    by_name = {one.name: one for one in rounded.measurements()}
+    gates = [gate for gate in context.recipe.gates_of("quantize") if gate.metric in by_name]
+    judged = (judge(gate, by_name[gate.metric]) for gate in gates)
+    return next((one for one in judged if one.verdict not in (Verdict.PASS, Verdict.WAIVED)), None)
+
+
+def _fine_tuned_ships(context: Context, ptq: Rounded, qat: Rounded) -> bool:
+    """Whichever holds the gates alone; else the better one."""
+    ptq_holds, qat_holds = _missed(context, ptq) is None, _missed(context, qat) is None
+    return qat_holds if ptq_holds != qat_holds else qat.better_than(ptq)
 
 
 def _decided_by(context: Context, why: str | None, ptq: Rounded, qat: Rounded | None) -> str:
     """One sentence on what ships and why."""
     if qat is None:
         return "PTQ holds the quantize gates" if context.recipe.quantize.mode == "auto" else "the recipe asks for PTQ"
-    compared = f"held-out top1 {qat.top1:.4f} with QAT, {ptq.top1:.4f} without (means of the int8 files)"
-    if qat.better_than(ptq):
+    compared = f"held-out {qat.in_short()} with QAT, {ptq.in_short()} without (mean and worst of the int8 files)"
+    if _fine_tuned_ships(context, ptq, qat):
         return f"{why}; {compared}: QAT ships"
     return f"{why}; {compared}: QAT did not improve on PTQ: PTQ ships"

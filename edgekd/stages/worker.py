@@ -27,7 +27,6 @@ from edgekd.recipe import Recipe
 from edgekd.stages.context import Context, Input
 from edgekd.stages.stop import STOP, end_by
 
-
 # How torch (GPU, Linux, Windows) and onnxruntime say it, in errors of no kind of their own.
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "Failed to allocate memory")
 

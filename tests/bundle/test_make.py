@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgekd.bundle import make, verify
+from edgekd.bundle import make, spread_over_classes, surest_half, verify
 from edgekd.core import InputError, canonical_json
 
 PROMISED = {
@@ -134,3 +134,15 @@ def test_a_file_for_devices_has_a_plain_name_of_its_own(for_a_device, tmp_path, 
     with pytest.raises(InputError, match="plain names"):
         make(tmp_path / "bundle", **{**for_a_device, "for_devices": {name: "text"}})
     assert not (tmp_path / "bundle").exists()
+
+
+def test_golden_cases_are_those_where_no_model_is_near_a_tie():
+    sure, tied, unsure = [9.0, 0.0, 1.0], [5.0, 5.0, 0.0], [3.0, 2.0, 0.0]
+    one, other = np.array([sure, tied, sure, unsure], np.float32), np.array([tied, sure, sure, sure], np.float32) * 10
+    assert surest_half([one]).tolist() == [0, 2]
+    assert surest_half([one, other]).tolist() == [2, 3]
+    assert surest_half([np.full((3, 2), np.nan, np.float32)]).tolist() == [0, 1]  # not chosen away: verify refuses them
+
+
+def test_golden_cases_come_from_every_class_in_turn():
+    assert spread_over_classes(np.array([0, 0, 0, 1, 2, 1]), 4).tolist() == [0, 1, 3, 4]

@@ -8,7 +8,7 @@ import torch
 from small_chain import RECIPE
 
 from edgekd import distill, models
-from edgekd.core import Artifact, Outcome, share
+from edgekd.core import Artifact, Outcome
 from edgekd.recipe import loads
 from edgekd.stages import quantize, smoke
 from edgekd.stages.context import Context, Input
@@ -93,8 +93,18 @@ def test_auto_trains_once_its_gate_is_tightened_beyond_ptq(run):
 def test_what_makes_it_train(mode, gates, trains):
     """An INCONCLUSIVE gate is not held."""
     context = Context(loads(RECIPE, "small.yaml", Path(), (f"quantize.mode={mode}", f"gates={gates}")), Path())
-    why = quantize._why_fine_tune(context, [share("top1", [True] * 8 + [False] * 2)])
+    why = quantize._why_fine_tune(context, rounded({"ort": [True] * 8 + [False] * 2}, {"ort": 30.0}))
     assert why is None if trains is None else why.startswith(trains)
+
+
+def test_what_alone_holds_the_gates_ships_whatever_else_is_said_for_the_other():
+    holds, misses = rounded({"ort": [True] * 10}, {"ort": 1.0}), rounded({"ort": [True] * 9 + [False]}, {"ort": 90.0})
+    gated = Context(loads(RECIPE, "small.yaml", Path(), ("gates={quantize: {top1: {min: 0.95}}}",)), Path())
+    assert quantize._fine_tuned_ships(gated, ptq=misses, qat=holds) and not quantize._fine_tuned_ships(
+        gated, ptq=holds, qat=misses
+    )
+    ungated = Context(loads(RECIPE, "small.yaml", Path(), ("gates={}",)), Path())
+    assert not quantize._fine_tuned_ships(ungated, ptq=misses, qat=holds)
 
 
 @pytest.mark.parametrize("better", [False, True])
@@ -139,10 +149,13 @@ def rounded(rights, sqnr_db):
     return Rounded(None, rights, sqnr_db, [True] * 10)
 
 
-def test_better_is_more_top1_over_the_files_then_more_sqnr_in_the_worst():
+def test_better_is_more_top1_where_the_images_can_tell_and_else_more_sqnr_in_the_worst_file():
     base = rounded({"ort": [True] * 9 + [False], "ort-w7": [True] * 10}, {"ort": 30.0, "ort-w7": 25.0})
     assert not base.better_than(base)
-    assert rounded({"ort": [True] * 10, "ort-w7": [True] * 10}, {"ort": 1.0, "ort-w7": 1.0}).better_than(base)
+    worse = rounded({"ort": [True] * 5 + [False] * 5, "ort-w7": [True] * 5 + [False] * 5}, {"ort": 90.0, "ort-w7": 90.0})
+    assert base.better_than(worse) and not worse.better_than(base)
+    one_lucky_image = rounded({"ort": [True] * 10, "ort-w7": [True] * 10}, {"ort": 1.0, "ort-w7": 1.0})
+    assert not one_lucky_image.better_than(base) and base.better_than(one_lucky_image)
     assert rounded(base.rights, {"ort": 26.0, "ort-w7": 26.0}).better_than(base)
     assert not rounded(base.rights, {"ort": 90.0, "ort-w7": 24.0}).better_than(base)
     assert not rounded(base.rights, {"ort": 90.0, "ort-w7": float("nan")}).better_than(base)
