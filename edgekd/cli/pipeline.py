@@ -74,12 +74,15 @@ def pipeline(
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Within, SIGINT, SIGTERM and SIGHUP raise Interrupted, so that a report is written on every way out."""
+    """Within, SIGINT, SIGTERM and SIGHUP raise Interrupted, so that a report is written on every way out. Under nohup, which has
+    SIGHUP ignored, the run outlives its terminal."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise Interrupted(number)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    outlives = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    numbers = (signal.SIGINT, signal.SIGTERM, *(() if outlives else (signal.SIGHUP,)))
+    before = {number: signal.signal(number, stop) for number in numbers}
     try:
         yield
     finally:

@@ -67,8 +67,8 @@ class Runner:
         error: EdgekdError | None = None
         described: data.Description | None = None
         with locked(self.run_dir / ".lock", f"the run {self.run_dir}"), Worker(self.run_dir / "worker.log") as worker:
-            self.state.claim(smoke=self.control.smoke)
             self._require_what_comes_before()
+            self.state.claim(smoke=self.control.smoke)
             try:
                 described = self._described()
                 for stage in CHAIN:
@@ -113,8 +113,8 @@ class Runner:
     def _withdraw_bundle(self, rows: tuple[Row, ...]) -> None:
         """A bundle does not stay where an app looks for it when this walk failed: not an earlier walk's, nor its own."""
         for row in rows:
-            failed = row.status in ("failed", "skipped") or self._failed()
-            if row.step.stage.name == "bundle" and row.step in self.wanted and failed:
+            not_made = row.status in ("failed", "skipped") and row.step in self.wanted
+            if row.step.stage.name == "bundle" and (not_made or self._failed()):
                 shutil.rmtree(self.run_dir / row.step.name, ignore_errors=True)
 
     def _take(self, step: Step, worker: Worker) -> None:

@@ -83,12 +83,16 @@ def run_verdict(walk: Walk, recipe: Recipe) -> tuple[Verdict | None, int]:
 def to_go_on(walk: Walk, recipe: Recipe) -> Control:
     """What to ask of the walk that goes on with this one: what this one did as asked is not asked for again.
 
-    After an error everything is, and ``--from`` starts where it ended. A smoke run is followed by the real one.
+    After an error everything is, and ``--from`` starts where it ended, never before where it was asked to. A smoke run is followed
+    by the real one.
     """
     control = walk.control
-    if walk.error is not None:
+    if walk.error is not None and control.start is not None:
+        names = [stage.name for stage in CHAIN]
         reached = [row.step.stage.name for row in walk.rows if row.status in ("done", "cached", "failed")]
-        return replace(control, start=reached[-1] if control.start is not None and reached else control.start)
+        return replace(control, start=max([control.start, *reached], key=names.index))
+    if walk.error is not None:
+        return control
     stopped_as_asked = run_verdict(walk, recipe)[0] is None
     return replace(control, start=None, until=None if stopped_as_asked else control.until, smoke=False, remeasure=False)
 

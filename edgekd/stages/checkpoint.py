@@ -82,18 +82,11 @@ class Checkpoint:
         return max(LEAST_WAIT_IN_COSTS * cost, min(WAIT_SHARE * (now - self._began), MOST_WAIT_S))
 
     def _keep(self, training: distill.Training) -> None:
-        content = _packed(
-            {
-                "of": self._of,
-                "state": training.state_dict(),
-                "resumed": self.resumed,
-                "seconds": round(time.monotonic() - self._began, 3),
-                "compute": self._compute,
-            }
-        )
+        facts = {"of": self._of, "resumed": self.resumed, "compute": self._compute}
+        seconds = round(time.monotonic() - self._began, 3)
         try:
-            write_atomic(self._path, content)
-        except (OSError, EnvironmentProblem) as error:  # a training of hours is not thrown away for its safety rope
+            write_atomic(self._path, _packed({**facts, "seconds": seconds, "state": training.state_dict()}))
+        except (OSError, MemoryError, EnvironmentProblem) as error:  # a training of hours is not thrown away for its safety rope
             if not self._failed:
                 self._say(f"no checkpoint could be written ({error}); training goes on")
             self._failed = True

@@ -95,6 +95,20 @@ def test_on_a_terminal_a_bar_moves_and_is_gone_at_the_end(clock, capsys, monkeyp
     assert "3/8" not in capsys.readouterr().err  # the bar, not the plain lines
 
 
+@pytest.fixture
+def under_nohup():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+def test_a_run_under_nohup_outlives_its_terminal_and_still_ends_when_asked(under_nohup):
+    with pytest.raises(Interrupted) as caught, interruptible():
+        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGTERM)
+    assert caught.value.exit_code == 143
+
+
 def test_the_handlers_of_signals_are_put_back_after_a_walk():
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
     with pytest.raises(Interrupted) as caught, interruptible():

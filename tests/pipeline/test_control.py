@@ -1,13 +1,14 @@
 """What a user can ask of a walk: where it starts and stops, what is made again, what a failed gate stops, what is only tried."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
 
 from edgekd.cli import main
 from edgekd.core import InputError, Verdict
-from edgekd.pipeline import Stage, chain, requiring, run_verdict, runner, target_verdicts, verdict
+from edgekd.pipeline import Stage, chain, requiring, run_verdict, runner, target_verdicts, to_go_on, verdict
 from edgekd.pipeline.keys import Keys
 from edgekd.recipe import loads
 from edgekd.stages.smoke import images_kept, shortened
@@ -65,6 +66,19 @@ def test_from_trains_nothing_by_surprise(walk):
         walk("seed=1", start="distill")
 
 
+def test_a_refused_from_leaves_the_folder_to_whoever_comes(walk):
+    with pytest.raises(InputError, match="no finished teacher"):
+        walk(start="distill", smoke=True)
+    assert statuses(walk()) == ["done"] * 4
+
+
+def test_a_walk_that_ended_early_goes_on_no_earlier_than_it_was_asked_to(walk):
+    walk()
+    early = walk(start="bundle")
+    early = replace(early, error=InputError("an end"), rows=early.rows[:1])
+    assert to_go_on(early, loads(walk.recipe, "toy.yaml", walk.folder)).start == "bundle"
+
+
 def test_from_and_until_make_one_stage_again(walk):
     walk()
     assert what_ran(walk, start="distill", until="distill")[1] == ["distill"]
@@ -119,6 +133,12 @@ def test_keep_going_leaves_no_earlier_bundle_either_and_changes_nothing_without_
     assert statuses(walk(keep_going=True)) == ["done"] * 4
     assert (walk.folder / "run" / "bundle" / "model.onnx").exists()
     walk(MISSED, keep_going=True)
+    assert not (walk.folder / "run" / "bundle").exists()
+
+
+def test_a_walk_that_fails_before_its_until_leaves_no_earlier_bundle(walk):
+    walk()
+    walk(MISSED, until="teacher")
     assert not (walk.folder / "run" / "bundle").exists()
 
 
