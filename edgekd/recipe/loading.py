@@ -56,10 +56,16 @@ def missing_files(recipe: Recipe) -> tuple[RecipeError, ...]:
     }
     errors = []
     for key, (written, found) in files.items():
-        kind = "folder" if key == "data.path" else "file"
-        if found is not None and not (found.is_dir() if kind == "folder" else found.is_file()):
-            fix = "relative paths start at the folder of the recipe"
-            errors.append(error_at(recipe, key, f"{key}: no {kind} {shown(str(found))}", seen=written, fix=fix))
+        if found is None:
+            continue
+        kind, fix = "folder" if key == "data.path" else "file", "relative paths start at the folder of the recipe"
+        try:
+            there = found.is_dir() if kind == "folder" else found.is_file()
+            what = f"no {kind} {shown(str(found))}"
+        except OSError as error:  # a folder above it that may not be entered
+            there, what = False, f"{shown(str(found))} cannot be looked at: {error.strerror}"
+        if not there:
+            errors.append(error_at(recipe, key, f"{key}: {what}", seen=written, fix=fix))
     return tuple(errors)
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from as_nobody import as_nobody
 from pydantic import ValidationError
 
 from edgekd.core import Gate, RecipeError, digest
@@ -109,3 +110,12 @@ def test_a_recipe_without_gates_is_valid(recipe, good):
 def test_anchors_and_aliases_are_allowed_in_measure(recipe, good):
     text = good.replace("epochs: 8}", "epochs: &n 8}").replace("epochs: 12", "epochs: *n")
     assert recipe(text).distill.epochs == 8
+
+
+def test_a_path_below_a_forbidden_folder_says_so(recipe, good, tmp_path):
+    (tmp_path / "closed" / "pictures").mkdir(parents=True)
+    read = recipe(good, "data.source=imagefolder", f"data.path={tmp_path}/closed/pictures")
+    (tmp_path / "closed").chmod(0)
+    with as_nobody(tmp_path / "closed"):
+        (error,) = missing_files(read)
+    assert error.what.startswith("data.path: ") and error.what.endswith("cannot be looked at: Permission denied")
