@@ -19,11 +19,11 @@ _Hook = Callable[[str, nn.Module, Any, Tensor], Tensor | None]
 
 
 @torch.no_grad()
-def correct_biases(network: nn.Module, layers: Sequence[str], images: Tensor, flavours: Sequence[str]) -> None:
+def correct_biases(network: nn.Module, layers: Sequence[str], batches: Sequence[Tensor], flavours: Sequence[str]) -> None:
     """Lower each bias by its layer's mean error, averaged over the flavours that the one bias serves.
 
     network: from ``Quantized.trainable``, in eval mode; changed in place. layers: names of its quantized layers, those without a
-    bias are passed over. images: float32 [B,3,H,W], one batch of all that count.
+    bias are passed over. batches: float32 [B,3,H,W], of like size: their errors are averaged.
     """
     biases = {name: bias for name in layers if (bias := network.get_submodule(name).bias) is not None}
     means: dict[str, Tensor] = {}
@@ -37,10 +37,11 @@ def correct_biases(network: nn.Module, layers: Sequence[str], images: Tensor, fl
         errors[name].append(_mean(output) - means[name])
         return output - errors[name][-1].view(-1, *[1] * (output.dim() - 2))
 
-    for flavour, hook in (("fp32", note), *((one, correct) for one in flavours)):
-        use(network, flavour)
-        with _hooked(network, biases, hook):
-            network(images)
+    for images in batches:
+        for flavour, hook in (("fp32", note), *((one, correct) for one in flavours)):
+            use(network, flavour)
+            with _hooked(network, biases, hook):
+                network(images)
     for name, bias in biases.items():
         bias -= torch.stack(errors[name]).mean(0)  # type: ignore[operator]
 

@@ -20,6 +20,30 @@ if TYPE_CHECKING:
     from edgekd.quant.ptq import Quantized
 
 TRIAL_IMAGES = 64  # that candidates are compared on, and biases corrected by; ours
+TRIAL_BATCH = 16  # of them at once: VGG's first tensors at 224x224 take 0.2 GB then, and several live side by side
+
+
+class TrialImages:
+    """An even spread over a stream of images of unknown length, in order: they come sorted by class, and the first are of one."""
+
+    def __init__(self) -> None:
+        self._kept: list[Tensor] = []  # every ``_stride``-th of the ``_seen``, less than twice as many as wanted
+        self._seen, self._stride = 0, 1
+
+    def see(self, images: Tensor) -> None:
+        """images: float32 [B,3,H,W]; what is kept of them is copied."""
+        for number, image in enumerate(images, self._seen):
+            if number % self._stride:
+                continue
+            self._kept.append(image.clone())
+            if len(self._kept) == 2 * TRIAL_IMAGES:
+                self._kept, self._stride = self._kept[::2], 2 * self._stride
+        self._seen += len(images)
+
+    def chosen(self) -> Tensor:
+        """float32 [N,3,H,W] of at most TRIAL_IMAGES."""
+        count = min(len(self._kept), TRIAL_IMAGES)
+        return torch.stack([self._kept[place * len(self._kept) // count] for place in range(count)])
 
 
 def best(drafts: Mapping[str, Quantized], images: Tensor, flavours: Sequence[str]) -> Quantized:
@@ -36,7 +60,7 @@ def best(drafts: Mapping[str, Quantized], images: Tensor, flavours: Sequence[str
         plain = _sqnr(network, reference, images, flavours)
         standing.append((min(plain.values()), len(tried), draft))
         tried.append({"name": name, "sqnr_db": plain})
-        correct_biases(network, [layer["layer"] for layer in draft.sites["layers"]], images, flavours)
+        correct_biases(network, [layer["layer"] for layer in draft.sites["layers"]], _batches(images), flavours)
         corrected = _sqnr(network, reference, images, flavours)
         if all(corrected[flavour] > plain[flavour] for flavour in flavours):
             standing.append((min(corrected.values()), len(tried), draft.with_weights(network.state_dict())))
@@ -64,8 +88,12 @@ def _sqnr(network: nn.Module, reference: Tensor, images: Tensor, flavours: Seque
 
 @torch.no_grad()
 def _logits(network: nn.Module, images: Tensor) -> Tensor:
-    logits: Tensor = network(images)
-    return logits.double()
+    return torch.cat([network(batch) for batch in _batches(images)]).double()
+
+
+def _batches(images: Tensor) -> tuple[Tensor, ...]:
+    """As even as they go: each counts as much as the next."""
+    return torch.tensor_split(images, math.ceil(len(images) / TRIAL_BATCH))
 
 
 def _told(candidate: Mapping[str, Any], chosen: bool) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from edgekd.core import InputError, IntegrityError
-from edgekd.quant.candidates import TRIAL_IMAGES, best
+from edgekd.quant.candidates import TrialImages, best
 from edgekd.quant.equalise import chains, equalise, unclip
 from edgekd.quant.fakequant import FAMILY, WEIGHT_LEVELS, Grid, fake_quantize_weight, round_bias, weight_scale
 from edgekd.quant.observer import Observer
@@ -116,20 +116,19 @@ def quantize(model: nn.Module, calibration: Iterable[Tensor], flavours: Sequence
     Raises InputError: no images, images or activations that are not finite or change size, a network that cannot be traced.
     """
     drafts: dict[str, _Draft] = {}
-    kept: list[Tensor] = []
+    trial = TrialImages()
     with torch.inference_mode():
         for images in _checked(calibration):
             drafts = drafts or _drafts(model, tuple(images.shape[1:]), candidates=bool(flavours))
             for draft in drafts.values():
                 draft.graph(images)
-            if sum(map(len, kept)) < TRIAL_IMAGES:
-                kept.append(images)
+            trial.see(images)
     if not drafts:
         raise InputError("no calibration images", where="quantize", fix="raise quantize.calibration_images")
     made = {name: draft.quantized() for name, draft in drafts.items()}
     if not flavours:
         return made["plain"]
-    return best(made, torch.cat(kept)[:TRIAL_IMAGES], flavours)
+    return best(made, trial.chosen(), flavours)
 
 
 def restore(model: nn.Module, state: Mapping[str, Tensor], sites: Mapping[str, Any]) -> Quantized:

@@ -69,11 +69,32 @@ def test_after_correction_every_layer_answers_as_in_float_on_average():
 
     in_float = mean_outputs("fp32")
     before = mean_outputs("ort-w7")
-    correct_biases(network, layers, images, ("ort-w7",))
+    correct_biases(network, layers, images.split(16), ("ort-w7",))
     after = mean_outputs("ort-w7")
     for name in layers:
         was, now = ((one[name] - in_float[name]).abs().max() for one in (before, after))
         assert now <= max(0.2 * float(was), 1e-3)
+
+
+@pytest.mark.parametrize("count", [1, 63, 64, 65, 127, 128, 200, 512, 1000])
+@pytest.mark.parametrize("batch", [7, 64])
+def test_candidates_are_tried_on_images_spread_over_all_however_they_come_in_batches(count, batch):
+    trial = candidates_module.TrialImages()
+    for images in torch.arange(float(count)).view(-1, 1, 1, 1).split(batch):
+        trial.see(images)
+    chosen = trial.chosen().flatten()
+    steps = chosen.diff(append=torch.tensor([float(count)]))
+    assert len(chosen) == min(count, 64) and chosen[0] == 0
+    assert steps.min() >= 1 and steps.max() <= 2 * max(count / 64, 1)
+
+
+def test_of_images_that_come_class_by_class_every_class_is_tried(monkeypatch):
+    tried = []
+    monkeypatch.setattr("edgekd.quant.ptq.best", lambda made, images, flavours: tried.append(images) or made["plain"])
+    by_class = [torch.full((32, 3, 8, 8), float(label)) for label in range(1, 11)]
+    quantize(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, 4)).eval(), by_class)
+    counts = torch.bincount(tried[0][:, 0, 0, 0].long(), minlength=11)[1:]
+    assert counts.sum() == 64 and counts.min() >= 4
 
 
 def test_nothing_to_equalise_is_not_tried():
