@@ -23,9 +23,12 @@ def judgements(step: Step, outcome: Outcome, recipe: Recipe, *, smoke: bool = Fa
 
 
 def to_be_renewed(step: Step, outcome: Outcome, recipe: Recipe) -> bool:
-    """Whether a step on a device is measured again: a gate asks for a number that was taken under suspect conditions."""
+    """Whether a step on a device is measured again: a gate asks for a number that was taken under suspect conditions, or the
+    measurement was cut short because a bound of that time was out of reach."""
     if not step.stage.per_target:
         return False
+    if outcome.notes.get("cut_short"):
+        return True
     asked = [measured(outcome, gate) for gate in recipe.gates_of(step.stage.name, step.target) if gate.waive is None]
     return any(one is not None and one.suspect for one in asked)
 
@@ -42,11 +45,10 @@ def _left_open(judged: Judgement) -> Judgement:
 
 def _on_the_fastest(step: Step, outcome: Outcome, recipe: Recipe) -> Iterator[Judgement]:
     """No judgement where nothing was measured or nothing bounds the latency: the benchmark's own gates say so."""
-    bounds = _latency_bounds(recipe, step.target)
+    tightest = recipe.tightest_latency(step.target)
     fastest = next((one for one in outcome.measurements if one.name == FASTEST), None)
-    if not bounds or fastest is None:
+    if tightest is None or fastest is None:
         return
-    tightest = min(bounds, key=lambda gate: gate.limit)
     key = f"gates.{tightest.stage}.{tightest.target}.{tightest.metric}"
     judged = judge(replace(tightest, stage="preflight", metric=FASTEST, confidence=None, inherited=key), fastest)
     why = {
@@ -54,11 +56,3 @@ def _on_the_fastest(step: Step, outcome: Outcome, recipe: Recipe) -> Iterator[Ju
         Verdict.PASS: f"{key} is not out of reach",
     }
     yield replace(judged, why=why.get(judged.verdict, judged.why))
-
-
-def _latency_bounds(recipe: Recipe, target: str | None) -> list[Gate]:
-    """The most a query may take: preflight's own bound on a percentile, else benchmark's. A waived one stops nothing."""
-    own = recipe.gates_of("preflight", target)
-    replaced = {gate.metric for gate in own}
-    gates = [*own, *(gate for gate in recipe.gates_of("benchmark", target) if gate.metric not in replaced)]
-    return [gate for gate in gates if gate.metric.startswith("latency_ms.") and gate.bound == "max" and gate.waive is None]

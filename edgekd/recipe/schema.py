@@ -245,6 +245,15 @@ class Recipe(Section):
         """The gates on one step."""
         return tuple(gate for gate in self.gate_list() if (gate.stage, gate.target) == (stage, target))
 
+    def tightest_latency(self, target: str | None) -> Gate | None:
+        """The least a query of this target may take by any gate: preflight's on a percentile, else benchmark's. A waived one
+        stops nothing."""
+        own = self.gates_of("preflight", target)
+        replaced = {gate.metric for gate in own}
+        gates = [*own, *(gate for gate in self.gates_of("benchmark", target) if gate.metric not in replaced)]
+        bounds = [one for one in gates if one.metric.startswith("latency_ms.") and one.bound == "max" and one.waive is None]
+        return min(bounds, key=lambda gate: gate.limit, default=None)
+
     def as_json(self) -> dict[str, Any]:
         """JSON types only, defaults filled in: the same for the same recipe whatever its comments, order, folder or omissions.
 

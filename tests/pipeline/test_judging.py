@@ -4,7 +4,7 @@ import pytest
 
 from edgekd.core import Measurement, Outcome, Verdict
 from edgekd.pipeline.chain import STAGES, Step
-from edgekd.pipeline.judging import FASTEST, judgements
+from edgekd.pipeline.judging import FASTEST, judgements, to_be_renewed
 from edgekd.recipe import loads
 
 RECIPE = """\
@@ -75,3 +75,11 @@ def test_the_reason_says_that_training_does_not_help():
     recipe = loads(RECIPE, "judged.yaml", ".", [f"{P50}={{max: 0.9}}"])
     (found,) = judgements(PREFLIGHT, TIMED, recipe)
     assert found.why == f"even the fastest of 600 queries is slower than {P50} allows: no training will make it faster"
+
+
+def test_a_measurement_cut_short_is_taken_again_and_others_only_if_a_gated_number_is_suspect():
+    recipe = loads(RECIPE, "judged.yaml", ".", [f"{OWN}={{max: 3}}"])
+    assert to_be_renewed(PREFLIGHT, Outcome((), (), {"cut_short": True}), recipe)
+    assert not to_be_renewed(PREFLIGHT, Outcome((), (), {"cut_short": False}), recipe)
+    assert to_be_renewed(PREFLIGHT, TIMED, recipe)
+    assert not to_be_renewed(Step(STAGES["teacher"]), Outcome((), (), {"cut_short": True}), recipe)

@@ -7,7 +7,7 @@ import pytest
 
 from edgekd import targets
 from edgekd.core import Outcome
-from edgekd.recipe import loads
+from edgekd.recipe import Recipe, loads
 from edgekd.stages import Context, Input, preflight
 
 RECIPE = """\
@@ -32,6 +32,13 @@ class Device:
 
     def build(self, models):
         return {name: {"load_s": 0.1, "size_mb": 2.5, "peak_memory_mb": 70.0, "layers": []} for name in models}
+
+    def measure(self, models, example, plan):
+        """A first look: the model alone."""
+        assert list(models) != ["fp32", "int8"] and plan.rounds == 1
+        return {"rounds": {name: [[self.first_look, self.first_look + 1]] for name in models}, "conditions": {}}
+
+    first_look = 1.0
 
 
 @pytest.fixture
@@ -91,3 +98,15 @@ def test_it_measures_as_much_as_its_own_gates_need_and_no_longer(measured):
     _, asked = measured()
     assert (asked["plan"].rounds, asked["plan"].rounds * asked["plan"].queries >= 662) == (6, True)  # p99; not 10 rounds
     assert asked["plan"].round_s < targets.MeasuringPlan().round_s
+
+
+@pytest.mark.parametrize(("first_look", "bound_ms", "cut"), [(6.3, 5, True), (6.2, 5, False), (99.0, None, False)])
+def test_a_bound_out_of_reach_is_seen_at_the_first_look_and_nothing_is_timed_further(
+    measured, monkeypatch, first_look, bound_ms, cut
+):
+    monkeypatch.setattr(Device, "first_look", first_look)
+    if bound_ms is None:
+        monkeypatch.setattr(Recipe, "tightest_latency", lambda recipe, target: None)
+    by_name, asked = measured()
+    assert (asked == {}) is cut is ("latency_ms.p50" not in by_name)
+    assert by_name["latency_ms.fastest"].value == (first_look if cut else 0.5)
