@@ -83,8 +83,8 @@ def run_verdict(walk: Walk, recipe: Recipe) -> tuple[Verdict | None, int]:
 def to_go_on(walk: Walk, recipe: Recipe) -> Control:
     """What to ask of the walk that goes on with this one: what this one did as asked is not asked for again.
 
-    After an error everything is, and ``--from`` starts where it ended, never before where it was asked to. A smoke run is followed
-    by the real one.
+    After an error everything is, and ``--from`` starts where it ended, never before where it was asked to. A smoke run is
+    followed by the real one.
     """
     control = walk.control
     if walk.error is not None and control.start is not None:
