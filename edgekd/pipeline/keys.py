@@ -124,14 +124,14 @@ def _that_counts(name: str, section: Any, recipe: Recipe) -> Any:
 
 def _files_asked_for(stage: Stage, recipe: Recipe) -> dict[str, Any]:
     """What of all targets together decides which files are made: their number and kind, and not which device wants one."""
-    flavours = targets.flavours_of(recipe.targets)
     match stage.name:
         case "sketch":
             return {"flavours": list(targets.flavours_measured(recipe.targets))}
         case "quantize":
-            return {"flavours": [one for one in flavours if one in targets.INT8_FLAVOURS]}
+            return {"flavours": list(targets.int8_flavours_of(recipe.targets))}
         case "export":
-            return {"flavours": list(flavours), "oldest_tensorrt": targets.oldest_tensorrt(recipe.targets)}
+            oldest = targets.oldest_tensorrt(recipe.targets)
+            return {"flavours": list(targets.flavours_of(recipe.targets)), "oldest_tensorrt": oldest}
         case _:
             return {}
 

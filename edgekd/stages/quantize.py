@@ -22,7 +22,7 @@ def run(context: Context) -> Outcome:
     device = set_up(context.recipe)
     images, recipe = open_images(context), context.recipe
     student = models.load_saved(context.input("distill").path("student"))
-    flavours = [one for one in targets.flavours_of(recipe.targets) if one in targets.INT8_FLAVOURS]
+    flavours = targets.int8_flavours_of(recipe.targets)
     calibration = images.calibration(recipe.quantize.calibration_images)
     context.say({"done": 0, "total": 2, "note": f"calibrating on {len(calibration)} images"})
     batches = (batch for batch, _ in data.eval_batches(calibration, images.preprocessing, 64))

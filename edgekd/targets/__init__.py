@@ -3,8 +3,8 @@
 from edgekd.device import flavour_for
 from edgekd.targets.calm import measure_calmly
 from edgekd.targets.client import Connection, connect
-from edgekd.targets.engines import commands_text, engines
-from edgekd.targets.flavours import INT8_FLAVOURS, files_of, flavours_measured, flavours_of, oldest_tensorrt
+from edgekd.targets.engines import commands_text, engines, files_of
+from edgekd.targets.flavours import INT8_FLAVOURS, flavours_measured, flavours_of, int8_flavours_of, oldest_tensorrt
 from edgekd.targets.layers import float_layers
 from edgekd.targets.plan import LEAST, MeasuringPlan, plan_for
 from edgekd.targets.profiles import Profile, profile, profiles
@@ -26,6 +26,7 @@ __all__ = [
     "flavours_measured",
     "flavours_of",
     "float_layers",
+    "int8_flavours_of",
     "measure_calmly",
     "oldest_tensorrt",
     "plan_for",

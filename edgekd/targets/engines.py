@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from edgekd.targets.flavours import files_of, tensorrt_versions
 from edgekd.targets.profiles import Profile, profile
-from edgekd.targets.target import TargetSpec
+from edgekd.targets.target import TargetSpec, tensorrt_versions
 from edgekd.targets.trtexec import build_flags, flavour_to_build, version_of, workspace_mib
 
+FILES = ("trt", "fp16", "trt-fp16", "fp32")  # every flavour an engine may be built from
 TRTEXEC = "/usr/src/tensorrt/bin/trtexec"  # of every JetPack, and on no PATH there
 # The target's own precision first, then what it is compared with.
 _BUILT = {
@@ -40,9 +40,15 @@ class Engine:
 
 
 def engines(spec: TargetSpec) -> tuple[Engine, ...]:
-    """By version, oldest first; for each the precision asked for, then the yardsticks. Raises InputError: an unknown version."""
+    """By version, oldest first; for each the precision asked for, then the yardsticks."""
     device = profile(spec.device)
     return tuple(_engine(device, version, one) for version in tensorrt_versions(spec) for one in _BUILT[spec.precision])
+
+
+def files_of(spec: TargetSpec) -> tuple[str, ...]:
+    """The flavours a TensorRT target's engines are built from, its own before the yardsticks."""
+    models = {engine.model for engine in engines(spec)}
+    return tuple(flavour for flavour in FILES if _file(flavour) in models)
 
 
 def commands_text(name: str, spec: TargetSpec) -> str:
@@ -52,7 +58,7 @@ def commands_text(name: str, spec: TargetSpec) -> str:
 
 def _engine(device: Profile, text: str, precision: str) -> Engine:
     version = version_of(text)
-    model = f"student.{flavour_to_build(version, precision)}.onnx"
+    model = _file(flavour_to_build(version, precision))
     built = f"student.{precision.replace('+', '-')}.engine"
     files = [f"--onnx={model}", f"--saveEngine={built}", "--timingCacheFile=student.timing"]
     flags = build_flags(version, precision, workspace_mib(device.memory_gib))
@@ -60,10 +66,14 @@ def _engine(device: Profile, text: str, precision: str) -> Engine:
     return Engine(text, releases, precision, model, (TRTEXEC, *files, *flags))
 
 
+def _file(flavour: str) -> str:
+    return f"student.{flavour}.onnx"
+
+
 def _lines(name: str, spec: TargetSpec) -> Iterator[str]:
     yield f"Engines for {name}: {profile(spec.device).name}, {spec.precision}. Nothing was built or measured on it."
     yield ""
-    yield "Copy to the device: " + ", ".join(f"student.{flavour}.onnx" for flavour in files_of(spec))
+    yield "Copy to the device: " + ", ".join(map(_file, files_of(spec)))
     yield "Find its TensorRT:  dpkg-query -W -f='${Version}' libnvinfer-bin"
     yield "Then, in the folder of the files and with clocks locked (sudo jetson_clocks), the lines of that version. An engine"
     yield "runs only on the device and with the TensorRT that built it; it is built if the process ends with 0 and prints PASSED."

@@ -55,7 +55,7 @@ class Target:
 
 
 def resolve(name: str, spec: TargetSpec) -> Target:
-    """The target ``name`` of a recipe. Raises InputError: unknown device, or a runtime or precision the device cannot run."""
+    """The target ``name`` of a recipe. Raises InputError: unknown device, or a runtime, precision or TensorRT it cannot have."""
     where = f"targets.{name}"
     try:
         device = profile(spec.device)
@@ -80,7 +80,21 @@ def resolve(name: str, spec: TargetSpec) -> Target:
     if spec.tensorrt and version_of(spec.tensorrt) < OLDEST:
         fix = f'"{OLDEST[0]}.{OLDEST[1]}" or newer; JetPack 4.6.1 brings it'
         raise InputError("this TensorRT is too old", where=f"{where}.tensorrt", seen=spec.tensorrt, fix=fix)
+    if spec.tensorrt and not tensorrt_versions(spec):
+        what = f"no JetPack of {device.name} has this TensorRT or a newer one"
+        fix = f"leave it out, or one of {', '.join(_versions_of(device))}"
+        raise InputError(what, where=f"{where}.tensorrt", seen=spec.tensorrt, fix=fix)
     return Target(name, device, spec.runtime, spec.precision, spec.required, spec.threads)
+
+
+def tensorrt_versions(spec: TargetSpec) -> tuple[str, ...]:
+    """The versions of TensorRT a target may have, oldest first: those of its device's JetPacks from ``spec.tensorrt`` on."""
+    oldest = version_of(spec.tensorrt) if spec.tensorrt else OLDEST
+    return tuple(one for one in _versions_of(profile(spec.device)) if version_of(one) >= oldest)
+
+
+def _versions_of(device: Profile) -> tuple[str, ...]:
+    return tuple(one for one in dict.fromkeys(device.tensorrt.values()) if version_of(one) >= OLDEST)
 
 
 def why_not_measured(specs: Mapping[str, TargetSpec]) -> dict[str, str]:
