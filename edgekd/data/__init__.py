@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from edgekd.data.dataset import IMAGENET, DataSection, Dataset, Description, Split, describe, model_inputs, open_dataset
+from edgekd.data.dataset import (
+    IMAGENET,
+    DataSection,
+    Dataset,
+    Description,
+    Split,
+    describe,
+    input_chunks,
+    model_inputs,
+    open_dataset,
+)
 
 if TYPE_CHECKING:
     from edgekd.data.batches import Batches, eval_batches
@@ -18,6 +28,7 @@ __all__ = [
     "Split",
     "describe",
     "eval_batches",
+    "input_chunks",
     "model_inputs",
     "open_dataset",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ from edgekd.device import normalize
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean, std that torchvision's ImageNet weights were trained with
 MARGIN_FROM = 64  # pixels: from here on images keep a margin (7/8, as is usual for 224 of 256), below none can be spared
 _KEPT = 0.875
+CHUNK_BYTES = 256 << 20
 _LEAST_STD = 1 / 255  # a channel that never changes must not be divided by zero
 
 Normalization = tuple[Sequence[float], Sequence[float]]
@@ -73,6 +74,9 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __getitem__(self, rows: slice) -> Split:
+        return Split(self.images[rows], self.labels[rows], self.names[rows])
 
 
 class Dataset:
@@ -164,6 +168,16 @@ def describe(section: DataSection, *, root: Path | None, memo: Path | None = Non
 def model_inputs(split: Split, preprocessing: Mapping[str, Any]) -> NDArray[np.float32]:
     """float32 [N,3,H,W] of a whole split, made as the application makes its inputs."""
     return np.asarray(normalize(np.ascontiguousarray(split.images), dict(preprocessing)), dtype=np.float32)
+
+
+def input_chunks(
+    split: Split, preprocessing: Mapping[str, Any], *, most_bytes: int = CHUNK_BYTES
+) -> Iterator[NDArray[np.float32]]:
+    """The same in parts of at most ``most_bytes``, in order: a large split does not fit into memory as float32."""
+    height, width = preprocessing["image_size"]
+    rows = max(1, most_bytes // (3 * height * width * 4))
+    for start in range(0, len(split), rows):
+        yield model_inputs(split[start : start + rows], preprocessing)
 
 
 def geometries(image_size: int | Sequence[int]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,16 +25,16 @@ def run(context: Context) -> Outcome:
     parity: the session the app runs against every node as written, in the same runtime.
     """
     target, export, images = resolved(context), context.input("export"), open_images(context)
-    inputs = data.model_inputs(images.test, images.preprocessing)
     with targets.connect(target) as device:
         before = device.probe()
         name, path = model_for(target, before["identity"], export)
         models = {name: path, "fp32": export.path("fp32")}
-        context.say({"done": 0, "total": 3, "note": f"{len(inputs)} test images"})
-        logits = {model: device.infer(file, inputs) for model, file in models.items()}
-        as_written = device.infer(path, inputs, optimised=False)
+        context.say({"done": 0, "total": 3, "note": f"{len(images.test)} test images"})
+        logits = {model: _logits(device, file, images, optimised=True) for model, file in models.items()}
+        as_written = _logits(device, path, images, optimised=False)
         context.say({"done": 1, "total": 3, "note": "timing single queries"})
-        timed, suspect = targets.measure_calmly(device, models, inputs[:1], plan_of(context, "benchmark"))
+        example = data.model_inputs(images.test[:1], images.preprocessing)
+        timed, suspect = targets.measure_calmly(device, models, example, plan_of(context, "benchmark"))
     facts = {"model": path.name, "threads": target.threads, "batch": 1}
     measurements = (
         *accuracies(name, logits, images.test.labels),
@@ -45,6 +46,12 @@ def run(context: Context) -> Outcome:
     artifacts = [context.keep(f"logits_{model}", context.folder / f"logits-{model}.npy") for model in logits]
     artifacts += keep_timing(context, before, timed, suspect)
     return Outcome(tuple(artifacts), measurements, {"model": path.name, "suspect": list(suspect)})
+
+
+def _logits(device: targets.Connection, model: Path, images: data.Dataset, *, optimised: bool) -> NDArray[np.float32]:
+    """Of the test images, float32 [N, classes]."""
+    chunks = data.input_chunks(images.test, images.preprocessing)
+    return np.concatenate([device.infer(model, chunk, optimised=optimised) for chunk in chunks])
 
 
 def accuracies(name: str, logits: Mapping[str, NDArray[np.float32]], labels: NDArray[np.int64]) -> tuple[Measurement, ...]:

@@ -162,3 +162,11 @@ def test_a_disk_too_small_for_the_images_is_said_before_decoding(
     with pytest.raises(EnvironmentProblem) as error:
         decoding.decode_all(items, geometries(512)[0], scratch=tmp_path, in_memory=100)
     assert "GB needed" in str(error.value.seen) and error.value.exit_code == 5
+
+
+def test_inputs_in_parts_are_those_of_the_whole_split_in_order(section: Section, image_tree: Tree) -> None:
+    images = data.open_dataset(section(), root=image_tree({"cat": 10, "dog": 20}))
+    whole = data.model_inputs(images.test, images.preprocessing)
+    parts = list(data.input_chunks(images.test, images.preprocessing, most_bytes=whole[:4].nbytes))
+    assert [len(part) for part in parts] == [4, 2]
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
