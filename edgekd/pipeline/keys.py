@@ -20,7 +20,7 @@ from edgekd import data, targets
 from edgekd.core import Outcome, digest
 from edgekd.core.files import sha256_of
 from edgekd.pipeline.chain import CHAIN, Stage, Step
-from edgekd.recipe import Recipe
+from edgekd.recipe import Nothing, Recipe
 from edgekd.stages.images import normalization_of
 
 LIBRARIES = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "numpy", "pillow")
@@ -71,7 +71,7 @@ def key_parts(
     of a handful of images is never taken for a real result.
     """
     stage = step.stage
-    sections = {name: _that_counts(name, section, recipe) for name, section in recipe.as_json().items()}
+    sections = {name: _that_counts(name, section, recipe, stage) for name, section in recipe.as_json().items()}
     return {
         "stage": stage.name,
         "version": stage.version,
@@ -82,7 +82,7 @@ def key_parts(
         "decides_by": deciding_bounds(step, recipe),
         **_files_asked_for(stage, recipe),
         "target": sections["targets"][step.target] if step.target else None,
-        "inputs": {name: _facts(outcome, stage) for name, outcome in sorted(inputs.items())},
+        "inputs": {name: _facts(outcome, stage) for name, outcome in sorted(inputs.items()) if _is_read(name, stage, recipe)},
         "data": {"digest": data, "normalization": normalization_of(recipe)} if stage.data else None,
         "device": dict(device) if device is not None else None,
         "weights": _weights(stage, recipe),
@@ -107,19 +107,39 @@ def deciding_bounds(step: Step, recipe: Recipe) -> Any:
     return None
 
 
-def _that_counts(name: str, section: Any, recipe: Recipe) -> Any:
-    """What of a recipe's section can change a result: not where files lie (their bytes count), nor what only judges."""
-    match name:
-        case "data":
+def _that_counts(name: str, section: Any, recipe: Recipe, stage: Stage) -> Any:
+    """What of a section can change the stage's result: not where files lie (their bytes count), nor what only judges."""
+    match stage.name, name:
+        case "quantize", "teacher" | "distill":
+            return _taken_over(name, section, recipe)
+        case "quantize", "quantize" if recipe.quantize.mode == "ptq":
+            return {key: section[key] for key in ("mode", "calibration_images")}
+        case "export", "quantize":  # for the yardstick, which calibrates on the same images
+            return {"calibration_images": section["calibration_images"]}
+        case _, "data":
             return {key: value for key, value in section.items() if key != "path"}
-        case "teacher":
-            return {**section, "weights": "file" if recipe.weights_file("teacher") else section["weights"]}
-        case "student":
-            return {**section, "weights": "file" if recipe.weights_file("student") else section["weights"]}
-        case "targets":
+        case _, "teacher" | "student":
+            return {**section, "weights": "file" if recipe.weights_file(name) else section["weights"]}
+        case _, "targets":
             return {target: {key: one[key] for key in one if key != "required"} for target, one in section.items()}
         case _:
             return section
+
+
+def _taken_over(name: str, section: Mapping[str, Any], recipe: Recipe) -> dict[str, Any] | None:
+    """What fine-tuning takes over from the float training: the student's or, where it had none, the teacher's."""
+    trained = "teacher" if isinstance(recipe.distill, Nothing) else "distill"
+    if recipe.quantize.mode == "ptq" or name != trained:
+        return None
+    rate = ["learning_rate"] if recipe.quantize.learning_rate == "auto" else []
+    return {key: section[key] for key in (*rate, "momentum", "weight_decay")}
+
+
+def _is_read(name: str, stage: Stage, recipe: Recipe) -> bool:
+    """Does the stage look at the result of the needed step ``name``? Quantizing only where it fine-tunes by the teacher."""
+    if (stage.name, name) != ("quantize", "teacher"):
+        return True
+    return recipe.quantize.mode != "ptq" and recipe.quantize.distill in ("teacher", "both")
 
 
 def _files_asked_for(stage: Stage, recipe: Recipe) -> dict[str, Any]:

@@ -88,12 +88,14 @@ def test_what_only_judges_or_says_where_files_lie_changes_no_key(keys_of, overri
         ("data.image_size=16", set(DATA)),
         ("data.split_seed=1", set(DATA)),
         ("data.hflip=true", set(DATA)),
-        ("teacher.epochs=2", {"teacher", "quantize"}),
-        ("teacher.learning_rate=0.5", {"teacher", "quantize"}),  # of which fine-tuning takes a share
+        ("teacher.epochs=2", {"teacher"}),
+        ("teacher.learning_rate=0.5", {"teacher"}),
         ("student.width=0.5", {"sketch", "distill"}),
-        ("distill.epochs=2", {"distill", "quantize"}),
+        ("distill.epochs=2", {"distill"}),
+        ("distill.learning_rate=0.5", {"distill"}),
+        ("quantize={epochs: 9, distill: both, batch_size: 8, learning_rate: 0.1}", set()),  # nothing is fine-tuned
         ("quantize.calibration_images=7", {"quantize", "export"}),  # whose yardstick calibrates on them too
-        ("quantize.mode=auto", {"quantize", "export"}),
+        ("quantize.mode=auto", {"quantize"}),
         ("targets.cpu.threads=2", {*ON_CPU, "bundle"}),
         ("targets.cpu.precision=fp32", {*ON_CPU, "bundle"}),
         ("name=other", {"bundle"}),
@@ -104,6 +106,48 @@ def test_what_only_judges_or_says_where_files_lie_changes_no_key(keys_of, overri
 )
 def test_what_a_step_reads_changes_its_key_and_no_other(keys_of, override, steps_changed):
     assert changed(keys_of(), keys_of(override)) == steps_changed
+
+
+UNTRAINED = "distill={method: none}"
+RATE = "quantize.learning_rate=0.1"
+
+
+@pytest.mark.parametrize(
+    ("so_far", "override", "steps_changed"),
+    [
+        ((), "distill.learning_rate=0.5", {"distill", "quantize"}),  # of which fine-tuning takes a share
+        ((), "distill.momentum=0.5", {"distill", "quantize"}),
+        ((), "distill.weight_decay=0.5", {"distill", "quantize"}),
+        ((), "distill.epochs=2", {"distill"}),
+        ((), "teacher.learning_rate=0.5", {"teacher"}),
+        ((RATE,), "distill.learning_rate=0.5", {"distill"}),
+        ((RATE,), "distill.momentum=0.5", {"distill", "quantize"}),
+        ((UNTRAINED,), "teacher.learning_rate=0.5", {"teacher", "quantize"}),
+        ((UNTRAINED,), "teacher.momentum=0.5", {"teacher", "quantize"}),
+        ((UNTRAINED,), "teacher.epochs=2", {"teacher"}),
+        ((UNTRAINED, RATE), "teacher.learning_rate=0.5", {"teacher"}),
+        ((), "quantize.epochs=9", {"quantize"}),
+        ((), "quantize.distill=both", {"quantize"}),
+        ((), RATE, {"quantize"}),
+    ],
+)
+@pytest.mark.parametrize("mode", ["qat", "auto"])
+def test_what_fine_tuning_reads_changes_quantize(keys_of, mode, so_far, override, steps_changed):
+    before = (f"quantize.mode={mode}", *so_far)
+    assert changed(keys_of(*before), keys_of(*before, override)) == steps_changed
+
+
+@pytest.mark.parametrize(
+    ("mode", "source", "counts"),
+    [("ptq", "both", False), ("qat", "self", False), ("qat", "none", False), ("qat", "teacher", True), ("auto", "both", True)],
+)
+def test_another_teacher_counts_in_quantize_only_where_it_is_learnt_from(keys_of, mode, source, counts):
+    def of(digit):
+        files = {"teacher": Artifact("teacher", "teacher", digit * 64, 1), "distill": Artifact("student", "student", "0" * 64, 1)}
+        needed = {name: Outcome((file,)) for name, file in files.items()}
+        return keys_of(f"quantize.mode={mode}", f"quantize.distill={source}", inputs=needed)
+
+    assert ("quantize" in changed(of("0"), of("1"))) is counts
 
 
 def test_a_bound_that_auto_decides_by_is_part_of_quantize(keys_of):
