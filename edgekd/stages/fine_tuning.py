@@ -47,7 +47,11 @@ def fine_tune(context: Context, ptq: Rounded, student: nn.Module, device: torch.
     network = ptq.quantized.trainable()
     rate = learning_rate(context.recipe, ptq.lost) if section.learning_rate == "auto" else section.learning_rate
     # not validated again: unlike the trainings of a recipe, this one has no batch statistics and can take one image at a time
-    training = Training.model_construct(epochs=section.epochs, batch_size=section.batch_size, learning_rate=rate, warmup=0.0)
+    floating = float_training(context.recipe)
+    training = Training.model_construct(
+        epochs=section.epochs, batch_size=section.batch_size, learning_rate=rate, momentum=floating.momentum,
+        weight_decay=floating.weight_decay, warmup=0.0,
+    )  # fmt: skip
 
     def in_turn(step: int) -> None:
         quant.use(network, flavours[step % len(flavours)])
@@ -68,10 +72,14 @@ def fine_tune(context: Context, ptq: Rounded, student: nn.Module, device: torch.
     return FineTuned(ptq.quantized.with_weights(network.cpu().state_dict()), trained.curves, {**trained.notes, "qat": notes})
 
 
+def float_training(recipe: Recipe) -> Training:
+    """How the student was trained in float; where it was not, how the teacher was."""
+    return recipe.teacher if isinstance(recipe.distill, Nothing) else recipe.distill
+
+
 def learning_rate(recipe: Recipe, lost: float) -> float:
-    """From the peak of the float training and the top-1 that PTQ lost; where there was none, from the teacher's."""
-    peak = recipe.teacher.learning_rate if isinstance(recipe.distill, Nothing) else recipe.distill.learning_rate
-    return peak * (STRONG if lost > MUCH_LOST else GENTLE)
+    """From the peak of the float training and the top-1 that PTQ lost."""
+    return float_training(recipe).learning_rate * (STRONG if lost > MUCH_LOST else GENTLE)
 
 
 def _lesson(context: Context, student: nn.Module) -> tuple[distill.Method, nn.Module | None]:

@@ -80,8 +80,10 @@ def _fine_tuned_ships(context: Context, ptq: Rounded, qat: Rounded) -> bool:
 
 def _decided_by(context: Context, why: str | None, ptq: Rounded, qat: Rounded | None) -> str:
     """One sentence on what ships and why."""
+    if qat is None and context.recipe.quantize.mode == "ptq":
+        return "the recipe asks for PTQ"
     if qat is None:
-        return "PTQ holds the quantize gates" if context.recipe.quantize.mode == "auto" else "the recipe asks for PTQ"
+        return "PTQ holds the quantize gates" if context.recipe.gates_of("quantize") else "no quantize gate to miss"
     compared = f"held-out {qat.in_short()} with QAT, {ptq.in_short()} without (mean and worst of the int8 files)"
     if _fine_tuned_ships(context, ptq, qat):
         return f"{why}; {compared}: QAT ships"

@@ -72,6 +72,8 @@ def test_auto_trains_once_its_gate_is_tightened_beyond_ptq(run):
     kept, at_kept = run("quantize.mode=auto", "gates.quantize.top1_drop.max=0.9")
     assert kept.notes["decided_by"] == "PTQ holds the quantize gates" and "qat" not in kept.notes
     trained, made = run("quantize.mode=auto", "gates.quantize.top1_drop.max=-0.9")
+    ungated, _ = run("quantize.mode=auto", "gates={}")
+    assert ungated.notes["decided_by"] == "no quantize gate to miss" and "qat" not in ungated.notes
     assert trained.notes["decided_by"].startswith("PTQ misses the gate on top1_drop (does not hold); held-out top1")
     assert {f"qat.{name}" for name in THREE} <= {one.name for one in trained.measurements}
     assert len(json.loads((made / "curves.json").read_text())["epochs"]) == 1 and not (at_kept / "curves.json").exists()
@@ -143,6 +145,23 @@ def test_each_step_rounds_as_the_next_int8_file_wherever_training_goes_on(run, m
     monkeypatch.setattr(distill, "fit", watched)
     run("quantize.mode=qat")
     assert used == [{"ort"}, {"ort-w7"}, {"trt"}, {"ort"}, {"ort-w7"}]
+
+
+UNTRAINED = ("distill={method: none}", "student.weights=a.safetensors")
+
+
+@pytest.mark.parametrize(("section", "more"), [("distill", ()), ("teacher", UNTRAINED)])
+def test_momentum_and_weight_decay_are_those_of_the_float_training(run, monkeypatch, section, more):
+    used = {}
+    fit = distill.fit
+
+    def watched(*arguments, **options):
+        used.update(options)
+        return fit(*arguments, **options)
+
+    monkeypatch.setattr(distill, "fit", watched)
+    run("quantize.mode=qat", *more, f"{section}.momentum=0.3", f"{section}.weight_decay=0.002")
+    assert (used["momentum"], used["weight_decay"]) == (0.3, 0.002)
 
 
 def rounded(rights, sqnr_db):
