@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from edgekd.core import InputError
-
-_EXACT_SUMS = ("vnni", "amx_int8")  # x86 features with which u8 times s8 sums do not saturate at 16 bits
+from edgekd.export.cpu import exact_sums
 
 
 def session(model: Path | bytes, *, optimised: bool, threads: int = 1) -> onnxruntime.InferenceSession:
@@ -46,14 +44,3 @@ def run_onnx(path: Path, inputs: NDArray[np.float32], *, optimised: bool, thread
     batch = wanted.shape[0] if isinstance(wanted.shape[0], int) else 64
     parts = [inputs[start : start + batch] for start in range(0, len(inputs), batch)]
     return np.concatenate([running.run(None, {wanted.name: np.ascontiguousarray(part)})[0] for part in parts])
-
-
-@functools.cache
-def exact_sums() -> bool:
-    """Does this CPU add products of u8 and s8 without saturating? True off x86; read from /proc/cpuinfo."""
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return True
-    flags = next((line for line in text.splitlines() if line.startswith("flags")), None)
-    return flags is None or any(feature in flags for feature in _EXACT_SUMS)

@@ -13,7 +13,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quant_pre_process, quantize_static
 
 from edgekd.core import EdgekdError
-from edgekd.export.sessions import exact_sums
+from edgekd.export.cpu import exact_sums
 
 _BATCH = 64
 _ITS_ERRORS = (

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import edgekd
-from edgekd import data, targets
+from edgekd import data, export, targets
 from edgekd.core import Outcome, digest
 from edgekd.core.files import sha256_of
 from edgekd.pipeline.chain import CHAIN, Stage, Step
@@ -143,15 +143,19 @@ def _is_read(name: str, stage: Stage, recipe: Recipe) -> bool:
 
 
 def _files_asked_for(stage: Stage, recipe: Recipe) -> dict[str, Any]:
-    """What of all targets together decides which files are made: their number and kind, and not which device wants one."""
+    """What of all targets together decides which files are made: their number and kind, and not which device wants one.
+
+    exact_sums: onnxruntime's own tool, the yardstick of the export, takes 7-bit weights on a CPU without.
+    """
+    oldest = targets.oldest_tensorrt(recipe.targets)
     match stage.name:
         case "sketch":
-            return {"flavours": list(targets.flavours_measured(recipe.targets))}
+            return {"flavours": list(targets.flavours_measured(recipe.targets)), "oldest_tensorrt": oldest}
         case "quantize":
             return {"flavours": list(targets.int8_flavours_of(recipe.targets))}
         case "export":
-            oldest = targets.oldest_tensorrt(recipe.targets)
-            return {"flavours": list(targets.flavours_of(recipe.targets)), "oldest_tensorrt": oldest}
+            flavours = list(targets.flavours_of(recipe.targets))
+            return {"flavours": flavours, "oldest_tensorrt": oldest, "exact_sums": export.exact_sums()}
         case _:
             return {}
 

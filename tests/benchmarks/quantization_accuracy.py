@@ -29,7 +29,6 @@ from torchvision.models.resnet import BasicBlock
 
 from edgekd import data, distill, export, quant
 from edgekd.data.digits import list_digits
-from edgekd.export.sessions import exact_sums
 from edgekd.recipe import loads
 from edgekd.stages.accuracy import right
 from edgekd.stages.compute import set_up
@@ -112,7 +111,7 @@ def rows(task: str, recipe_folder: Path, seed: int, epochs: int, folder: Path) -
     ptq = judged_rounded(context, made["ptq"], FLAVOURS, held_out_logits(context, network), images.held_out.labels)
     made["qat"] = fine_tune(context, ptq, network, device).quantized
     marked = export.float_export(made["ptq"].for_export(), made["ptq"].image_size)
-    flavour = "ort" if exact_sums() else "ort-w7"
+    flavour = "ort" if export.exact_sums() else "ort-w7"
     files = {}
     for name, one in made.items():
         (folder / name).mkdir()

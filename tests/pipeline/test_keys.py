@@ -160,9 +160,11 @@ JETSON = "targets.jetson={device: jetson-orin-nano-8gb, runtime: tensorrt, preci
 
 @pytest.mark.parametrize(
     ("precision", "steps_changed"),
-    [("fp32", {"export", "bundle"}), ("fp16", {"export", "bundle"}), ("int8+fp16", {"quantize", "export", "bundle"})],
+    [("fp32", set()), ("fp16", set()), ("int8+fp16", {"quantize"})],
 )
 def test_another_target_changes_the_steps_that_make_files_for_it(keys_of, precision, steps_changed):
+    """The float file has the opset of the oldest TensorRT, also in the sketch."""
+    steps_changed = {"sketch", "export", "bundle", *steps_changed}
     assert changed(keys_of(), keys_of(JETSON.replace("PRECISION", precision))) == steps_changed
 
 
@@ -176,7 +178,14 @@ def test_an_older_tensorrt_exports_anew_and_quantizes_nothing(keys_of):
     orin = JETSON.replace("PRECISION", "int8+fp16")
     older = keys_of(orin, 'targets.jetson.tensorrt="8.2"')
     on_it = {"jetson/preflight", "jetson/build", "jetson/benchmark"}
-    assert changed(keys_of(orin), older) == {"export", "bundle", *on_it}
+    assert changed(keys_of(orin), older) == {"sketch", "export", "bundle", *on_it}
+
+
+def test_a_cpu_that_sums_otherwise_measures_the_yardstick_of_the_export_anew(keys_of, monkeypatch):
+    monkeypatch.setattr(keys.export, "exact_sums", lambda: True, raising=False)
+    exact = keys_of()
+    monkeypatch.setattr(keys.export, "exact_sums", lambda: False, raising=False)
+    assert changed(exact, keys_of()) == {"export"}
 
 
 def test_the_bytes_of_a_weights_file_count_and_its_name_does_not(keys_of, folder):
