@@ -2,6 +2,7 @@
 
 One rule everywhere (ONNX QuantizeLinear / DequantizeLinear): divide by the float32 scale, round half to even, saturate, multiply.
 Multiplying by the reciprocal, or adding the zero point before rounding, differs from onnxruntime on a few values in a million.
+CUDA multiplies by it where the divisor is a plain number or lies on the host: so divisors lie where the dividend does.
 Shape suffixes: C output channels.
 """
 
@@ -75,8 +76,8 @@ class _StraightThrough(torch.autograd.Function):
 def fake_quantize(values: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
     """clamp(round_half_even(values / scale), low, high) * scale, with a straight-through gradient.
 
-    values: float32 of any shape. scale: float32, one value or broadcastable to values (per channel: [C,1,1,1]). low, high:
-    integer levels after the zero point is taken off. Bit-equal to ONNX QuantizeLinear then DequantizeLinear.
+    values: float32 of any shape. scale: float32 on the same device, one value or broadcastable to values (per channel:
+    [C,1,1,1]). low, high: integer levels after the zero point is taken off. Bit-equal to ONNX QuantizeLinear then DequantizeLinear.
     """
     result: Tensor = _StraightThrough.apply(values, scale, low, high)
     return result
@@ -87,9 +88,10 @@ def weight_scale(weight: Tensor, bias: Tensor | None, input_scale: float, levels
 
     weight: float32 [C, ...]; bias: float32 [C] or None; input_scale: of the layer's input grid.
     """
-    scale_C = weight.detach().flatten(1).abs().amax(1) / levels
+    scale_C = weight.detach().flatten(1).abs().amax(1) / weight.new_full((), levels)
     if bias is not None:
-        scale_C = torch.maximum(scale_C, bias.detach().abs() / float(np.float32(input_scale) * np.float32(2**BIAS_BITS)))
+        most = float(np.float32(input_scale) * np.float32(2**BIAS_BITS))
+        scale_C = torch.maximum(scale_C, bias.detach().abs() / bias.new_full((), most))
     return scale_C.clamp_min(LEAST_SCALE)
 
 
@@ -100,4 +102,4 @@ def fake_quantize_weight(weight: Tensor, scale_C: Tensor, levels: int) -> Tensor
 
 def round_bias(bias: Tensor, scale_C: Tensor, input_scale: float) -> Tensor:
     """Bias as the int32 of scale s_x * s_w[c] holds it, back in float32 [C]."""
-    return fake_quantize(bias, scale_C * torch.tensor(input_scale, dtype=torch.float32), -(2**31) + 1, 2**31 - 1)
+    return fake_quantize(bias, scale_C * scale_C.new_full((), input_scale), -(2**31) + 1, 2**31 - 1)

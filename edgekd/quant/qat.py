@@ -40,6 +40,17 @@ def _rounded(layer: Any) -> tuple[Tensor, Tensor | None]:
     return fake_quantize_weight(weight, scale_C, WEIGHT_LEVELS[flavour]), bias
 
 
+class _Trainable(fx.GraphModule):
+    """In train mode only the rounded layers are: what was not folded keeps the statistics that its weights were trained with."""
+
+    def train(self, mode: bool = True) -> _Trainable:
+        super().train(False)
+        for module in self.modules():
+            if module is self or isinstance(module, (_RoundedConv2d, _RoundedLinear)):
+                module.training = mode
+        return self
+
+
 def trainable(graph: fx.GraphModule, input_scales: Mapping[str, float]) -> fx.GraphModule:
     """``graph`` (a copy the caller gives away) with its quantized layers to train; the others stay as the float network has them.
 
@@ -53,8 +64,9 @@ def trainable(graph: fx.GraphModule, input_scales: Mapping[str, float]) -> fx.Gr
         layer.__class__ = kind  # keeps parameters, options and names; a new layer would have to repeat them all
         layer.input_scale = scale
         layer.requires_grad_(True)
-    use(graph, "fp32")
-    return graph.train()
+    network = _Trainable(graph, graph.graph)
+    use(network, "fp32")
+    return network.train()
 
 
 def use(network: nn.Module, flavour: str) -> None:

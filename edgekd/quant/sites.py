@@ -56,7 +56,7 @@ class Site(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if (grid := self.grids.get(self.mode)) is not None:
-            return fake_quantize(x, torch.tensor(grid.scale, dtype=torch.float32), *grid.levels)
+            return fake_quantize(x, x.new_full((), grid.scale), *grid.levels)
         if self.mode == "mark":
             return torch.onnx.ops.symbolic("edgekd::Site", [x], {"name": self.name}, dtype=x.dtype, shape=x.shape, version=1)
         if self.mode == "watch" and self.observer is not None:

@@ -1,14 +1,18 @@
 """The network to train rounds exactly as the files will, passes gradients through its rounding, and keeps every name."""
 
+import copy
+
 import hard_nets
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from edgekd.core import InputError
 from edgekd.distill.tiny_maps import quick_tiny_maps
 from edgekd.quant import quantize, use
-from edgekd.quant.fakequant import WEIGHT_LEVELS
+from edgekd.quant.fakequant import WEIGHT_LEVELS, Grid, weight_scale
+from edgekd.quant.sites import Site
 
 FLAVOURS = tuple(WEIGHT_LEVELS)
 
@@ -70,6 +74,17 @@ def test_trained_weights_go_back_by_name_and_keep_the_grids(quantized):
         assert torch.equal(trained.floating()(images), quantized.floating()(images))
 
 
+def test_a_batch_norm_that_could_not_be_folded_keeps_its_statistics_in_training():
+    net = nn.Sequential(nn.Flatten(), nn.ReLU(), nn.BatchNorm1d(192, affine=False), nn.ReLU(), nn.Linear(192, 4)).eval()
+    ours = quantize(net, [hard_nets.images(16, 8)])
+    network = copy.deepcopy(ours.trainable()).train()
+    (norm,) = (module for module in network.modules() if isinstance(module, nn.BatchNorm1d))
+    network(hard_nets.images(16, 8))
+    assert not norm.running_mean.any() and not norm.training
+    assert network.training and next(module for module in network.modules() if isinstance(module, nn.Linear)).training
+    assert list(network.state_dict()) == list(ours.state_dict())
+
+
 def test_a_few_steps_bring_the_rounded_logits_nearer_to_the_float_ones():
     net, images = hard_nets.make(hard_nets.Residual), hard_nets.images(32)
     ours = quantize(net, [images])
@@ -128,3 +143,39 @@ def test_convolutions_on_tiny_maps_take_the_quick_way_with_their_rounded_weights
 def test_an_unknown_flavour_is_refused(quantized):
     with pytest.raises(InputError, match="flavour"):
         use(quantized.trainable(), "int4")
+
+
+class _Divisors(TorchDispatchMode):
+    """Notes what tensors are divided by."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, called, types, args=(), kwargs=None):
+        if called is torch.ops.aten.div.Tensor:
+            self.seen.append((args[0].device.type, getattr(args[1], "device", torch.device("cpu")).type))
+        return called(*args, **(kwargs or {}))
+
+
+@torch.no_grad()
+def test_whatever_it_divides_by_lies_where_it_computes(quantized):
+    """Else CUDA multiplies by the reciprocal."""
+    network = quantized.trainable().eval().to("meta")
+    for flavour in FLAVOURS:
+        use(network, flavour)
+        with _Divisors() as divisors:
+            network(hard_nets.images(2).to("meta"))
+        assert divisors.seen and set(divisors.seen) == {("meta", "meta")}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@torch.no_grad()
+def test_a_gpu_rounds_to_the_same_bits():
+    values = torch.randn(1 << 20, generator=torch.Generator().manual_seed(0))
+    site = Site("site")
+    site.grids, site.mode = {"ort": Grid.of(-3.7, 3.7, signed=True)}, "ort"
+    assert torch.equal(site(values), site(values.cuda()).cpu())
+    weight, bias = values.view(1024, 1024), values[:1024]
+    for levels in (64, 127):
+        assert torch.equal(weight_scale(weight, bias, 0.01, levels), weight_scale(weight.cuda(), bias.cuda(), 0.01, levels).cpu())
