@@ -9,14 +9,16 @@ if TYPE_CHECKING:
     from edgekd.export.cpu import exact_sums
     from edgekd.export.files import layers, write
     from edgekd.export.flavours import FLAVOURS, flavour
+    from edgekd.export.half import beyond_half
     from edgekd.export.marked import float_export
     from edgekd.export.sessions import run_onnx
     from edgekd.export.stock import stock_int8
 
-__all__ = ["FLAVOURS", "exact_sums", "flavour", "float_export", "layers", "run_onnx", "stock_int8", "write"]
+__all__ = ["FLAVOURS", "beyond_half", "exact_sums", "flavour", "float_export", "layers", "run_onnx", "stock_int8", "write"]
 
 _HOME = {  # torch and onnx load only when a name that needs them is used
     "FLAVOURS": "flavours",
+    "beyond_half": "half",
     "exact_sums": "cpu",
     "flavour": "flavours",
     "float_export": "marked",

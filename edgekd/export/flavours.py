@@ -41,7 +41,7 @@ def flavour(
 
     state: the quantized network's weights before rounding, float32, by name (``Quantized.state_dict()``); sites: its site table.
     oldest_tensorrt: such as "8.5"; what TensorRT may read is then in an opset that this version reads. Raises InputError: unknown
-    flavour, a table that is not this graph's, an op too new for that TensorRT, values beyond float16. EdgekdError: the result
+    flavour, a table that is not this graph's, an op too new for that TensorRT, constants beyond float16. EdgekdError: the result
     fails the ONNX checker.
     """
     if name not in FLAVOURS:
@@ -50,7 +50,7 @@ def flavour(
         model = _int8(with_weights(marked, state, sites["unclipped"]), sites, name, oldest_tensorrt)
     else:
         model = in_oldest_opset(without_markers(marked), oldest_tensorrt)
-        model = batch_of_one(in_half(model, sites)) if name == "fp16" else model
+        model = batch_of_one(in_half(model)) if name == "fp16" else model
     _drop_unused(model)
     facts = {"edgekd.flavour": name, "edgekd.version": edgekd.__version__}
     if name in WEIGHT_BITS:
@@ -71,7 +71,7 @@ def _int8(marked: ModelProto, sites: Mapping[str, Any], name: str, oldest_tensor
     if name in ("ort", "ort-w7"):
         return for_onnxruntime(marked, sites, levels)
     model = for_tensorrt(marked, sites, levels)
-    return in_oldest_opset(model, oldest_tensorrt) if name == "trt" else with_opset(in_half(model, sites), HALF_SCALES)
+    return in_oldest_opset(model, oldest_tensorrt) if name == "trt" else with_opset(in_half(model), HALF_SCALES)
 
 
 def _drop_unused(model: ModelProto) -> None:

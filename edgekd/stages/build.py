@@ -40,14 +40,14 @@ def run(context: Context) -> Outcome:
 def _prepared(context: Context, target: targets.Target, why: str) -> Outcome:
     """What the device will need: files linked from the export, and how to make engines of them."""
     spec, export = context.recipe.targets[target.name], context.input("export")
-    artifacts = []
-    for flavour in targets.files_of(spec):
+    artifacts, overflow = [], export.outcome.notes.get("overflow")
+    for flavour in targets.files_of(spec, overflow):
         source = export.path(flavour)
         link_or_copy(source, context.folder / source.name)
         artifacts.append(context.keep(flavour, context.folder / source.name))
     text = context.folder / "ENGINES.txt"
-    write_atomic(text, targets.commands_text(target.name, spec))
-    engines = [engine.as_json() for engine in targets.engines(spec)]
+    write_atomic(text, targets.commands_text(target.name, spec, overflow))
+    engines = [engine.as_json() for engine in targets.engines(spec, overflow)]
     listing = context.keep_json("build", {"device": target.profile.name, "measured": False, "why": why, "engines": engines})
     note = "nothing was built or measured; ENGINES.txt says what to do on the device"
     return Outcome((*artifacts, context.keep("commands", text), listing), (), {"prepared": note})

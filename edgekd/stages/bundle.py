@@ -48,15 +48,22 @@ def run(context: Context) -> Outcome:
 def _for_devices(context: Context) -> dict[str, Path | str]:
     """What TensorRT targets need beside the files an app loads: ONNX files, and for each target a text with the commands."""
     files: dict[str, Path | str] = {}
+    export, overflow = context.input("export"), _overflow(context)
     for name, spec in _tensorrt(context).items():
-        paths = [context.input("export").path(flavour) for flavour in targets.files_of(spec) if flavour not in FLAVOURS]
+        paths = [export.path(flavour) for flavour in targets.files_of(spec, overflow) if flavour not in FLAVOURS]
         files |= {path.name: path for path in paths}
-        files[_commands_of(name)] = targets.commands_text(name, spec)
+        files[_commands_of(name)] = targets.commands_text(name, spec, overflow)
     return files
 
 
 def _tensorrt(context: Context) -> dict[str, TargetSpec]:
     return {name: spec for name, spec in context.recipe.targets.items() if spec.runtime == "tensorrt"}
+
+
+def _overflow(context: Context) -> str | None:
+    """Why there is no float16 file to compare int8 with."""
+    why: str | None = context.input("export").outcome.notes.get("overflow")
+    return why
 
 
 def _commands_of(target: str) -> str:
@@ -80,7 +87,7 @@ def _card(context: Context) -> bundle.Card:
         measured=measured,
         not_measured=list(targets.why_not_measured(recipe.targets).items()),
         for_devices=[
-            (name, [f"student.{flavour}.onnx" for flavour in targets.files_of(spec)], _commands_of(name))
+            (name, [f"student.{flavour}.onnx" for flavour in targets.files_of(spec, _overflow(context))], _commands_of(name))
             for name, spec in _tensorrt(context).items()
         ],
         smoke=context.smoke,

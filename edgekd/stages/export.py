@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from edgekd import data, export, models, quant, targets
 from edgekd.core import EdgekdError, Measurement, Outcome, paired_drop, share
 from edgekd.stages.accuracy import right
 from edgekd.stages.compute import set_up
 from edgekd.stages.context import Context
+from edgekd.stages.half import half_logits, overflow_of
 from edgekd.stages.images import open_images
 from edgekd.stages.networks import held_out_logits
 from edgekd.stages.signal import parity, sqnr
 
 _COMPUTES = {"fp16": "fp32", "trt-fp16": "trt"}  # what these are but for float16's rounding
-_NOTED = 100  # images; a CPU takes four times as long for float16
+_LOOKED_AT = 100  # images for the widest value of every op
+_IN_HALF = 32  # images computed in float16, for which a CPU takes seven times as long
 
 
 def run(context: Context) -> Outcome:
     """Makes student.<flavour>.onnx and layers.json; measures parity (of the worst int8 flavour), parity_fp32, quantize_static.*.
 
     The reference of an int8 file is its simulation in torch, against onnxruntime with every node run as written. How float16
-    parts from it is noted, not judged: what a device makes of float16 is its own.
+    parts from it is noted, not judged: the worse of the file, which onnxruntime computes in float32, and of torch in half
+    precision. A network that overflows float16 gets no float16 file; the note "overflow" says so. Raises InputError: a target
+    is to compute in float16 what overflows it.
     """
     set_up(context.recipe)
     images, quantize = open_images(context), context.input("quantize")
@@ -37,20 +43,16 @@ def run(context: Context) -> Outcome:
     context.say({"done": 0, "total": 3, "note": "exporting"})
     marked = export.float_export(quantized.for_export(), quantized.image_size)
     oldest = targets.oldest_tensorrt(context.recipe.targets)
-    paths = export.write(marked, quantized.state_dict(), sites, context.folder, flavours, oldest)
+    state, inputs = quantized.state_dict(), _inputs(images)
+
+    def beyond_half(name: str) -> str | None:
+        return export.beyond_half(export.flavour(marked, state, sites, name), inputs[:_LOOKED_AT])
+
+    overflow = overflow_of(context.recipe.targets, beyond_half)
+    flavours = tuple(name for name in flavours if overflow is None or name != "fp16")
+    paths = export.write(marked, state, sites, context.folder, flavours, oldest)
     context.say({"done": 1, "total": 3, "note": "comparing torch and onnxruntime"})
-    inputs = np.concatenate([batch.numpy() for batch, _ in data.eval_batches(images.held_out, images.preprocessing)])
-    logits = {
-        name: held_out_logits(context, quantized.floating() if name == "fp32" else quantized.simulate(name))
-        for name in paths
-        if name not in _COMPUTES
-    }
-    measured: dict[str, tuple[Measurement, ...]] = {}
-    for name, path in paths.items():
-        reference, few = logits[_COMPUTES.get(name, name)], inputs[: _NOTED if name in _COMPUTES else None]
-        found = export.run_onnx(path, few, optimised=False)
-        group = "parity_fp32" if name == "fp32" else "parity"
-        measured[name] = parity(group, reference[: len(found)], found, flavour=name, images="held-out")
+    measured = _compared(context, quantized, paths, inputs)
     int8 = [group for name, group in measured.items() if name in targets.INT8_FLAVOURS]
     worst = tuple(_worst(column) for column in zip(*int8, strict=True))
     artifacts = [context.keep(name, path) for name, path in paths.items()]
@@ -58,7 +60,39 @@ def run(context: Context) -> Outcome:
     every = {name: {one.name.partition(".")[2]: one.as_json()["value"] for one in group} for name, group in measured.items()}
     context.say({"done": 2, "total": 3, "note": "measuring onnxruntime's own quantization beside it"})
     yardstick, why_not = _yardstick(context, paths["fp32"], inputs)
-    return Outcome(tuple(artifacts), (*worst, *measured["fp32"], *yardstick), {"parity": every, **why_not})
+    return Outcome(
+        tuple(artifacts),
+        (*worst, *measured["fp32"], *yardstick),
+        {"parity": every, **why_not} | ({"overflow": overflow} if overflow else {}),
+    )
+
+
+def _compared(
+    context: Context, quantized: quant.Quantized, paths: Mapping[str, Path], inputs: NDArray[np.float32]
+) -> dict[str, tuple[Measurement, ...]]:
+    """Parity of each file with the network in torch that it shall compute; of float16, also of that network made half."""
+
+    def network_of(name: str) -> nn.Module:
+        return quantized.floating() if name == "fp32" else quantized.simulate(name)
+
+    logits: dict[str, NDArray[np.float32]] = {}
+    measured = {}
+    for name, path in paths.items():
+        computes = _COMPUTES.get(name, name)
+        if computes not in logits:
+            logits[computes] = held_out_logits(context, network_of(computes))
+        few = inputs[: _IN_HALF if name in _COMPUTES else None]
+        found = [export.run_onnx(path, few, optimised=False)]
+        if name in _COMPUTES:
+            found.append(half_logits(network_of(computes), few))
+        group = "parity_fp32" if name == "fp32" else "parity"
+        compared = [parity(group, logits[computes][: len(few)], one, flavour=name, images="held-out") for one in found]
+        measured[name] = tuple(_worst(column) for column in zip(*compared, strict=True))
+    return measured
+
+
+def _inputs(images: data.Dataset) -> NDArray[np.float32]:
+    return np.concatenate([batch.numpy() for batch, _ in data.eval_batches(images.held_out, images.preprocessing)])
 
 
 def _yardstick(context: Context, fp32: Path, inputs: NDArray[np.float32]) -> tuple[tuple[Measurement, ...], dict[str, str]]:

@@ -39,21 +39,25 @@ class Engine:
         return {**asdict(self), "jetpacks": list(self.jetpacks), "command": list(self.command)}
 
 
-def engines(spec: TargetSpec) -> tuple[Engine, ...]:
-    """By version, oldest first; for each the precision asked for, then the yardsticks."""
+def engines(spec: TargetSpec, overflow: str | None = None) -> tuple[Engine, ...]:
+    """By version, oldest first; for each the precision asked for, then the yardsticks.
+
+    overflow: why float16 is none of these, for a network whose values it cannot hold.
+    """
     device = profile(spec.device)
-    return tuple(_engine(device, version, one) for version in tensorrt_versions(spec) for one in _BUILT[spec.precision])
+    built = [one for one in _BUILT[spec.precision] if overflow is None or one != "fp16"]
+    return tuple(_engine(device, version, one) for version in tensorrt_versions(spec) for one in built)
 
 
-def files_of(spec: TargetSpec) -> tuple[str, ...]:
-    """The flavours a TensorRT target's engines are built from, its own before the yardsticks."""
-    models = {engine.model for engine in engines(spec)}
+def files_of(spec: TargetSpec, overflow: str | None = None) -> tuple[str, ...]:
+    """The flavours a TensorRT target's engines are built from, its own before the yardsticks. overflow: as for ``engines``."""
+    models = {engine.model for engine in engines(spec, overflow)}
     return tuple(flavour for flavour in FILES if _file(flavour) in models)
 
 
-def commands_text(name: str, spec: TargetSpec) -> str:
-    """What to do on the device, for a person: the files, then the command lines by version."""
-    return "\n".join(_lines(name, spec)) + "\n"
+def commands_text(name: str, spec: TargetSpec, overflow: str | None = None) -> str:
+    """What to do on the device, for a person: the files, then the command lines by version. overflow: as for ``engines``."""
+    return "\n".join(_lines(name, spec, overflow)) + "\n"
 
 
 def _engine(device: Profile, text: str, precision: str) -> Engine:
@@ -70,15 +74,17 @@ def _file(flavour: str) -> str:
     return f"student.{flavour}.onnx"
 
 
-def _lines(name: str, spec: TargetSpec) -> Iterator[str]:
+def _lines(name: str, spec: TargetSpec, overflow: str | None) -> Iterator[str]:
     yield f"Engines for {name}: {profile(spec.device).name}, {spec.precision}. Nothing was built or measured on it."
     yield ""
-    yield "Copy to the device: " + ", ".join(map(_file, files_of(spec)))
+    yield "Copy to the device: " + ", ".join(map(_file, files_of(spec, overflow)))
+    if overflow:
+        yield f"No fp16 engine to compare with: the network overflows float16 ({overflow})."
     yield "Find its TensorRT:  dpkg-query -W -f='${Version}' libnvinfer-bin"
     yield "Then, in the folder of the files and with clocks locked (sudo jetson_clocks), the lines of that version. An engine"
     yield "runs only on the device and with the TensorRT that built it; it is built if the process ends with 0 and prints PASSED."
     version = None
-    for engine in engines(spec):
+    for engine in engines(spec, overflow):
         if engine.tensorrt != version:
             version = engine.tensorrt
             yield ""
