@@ -17,6 +17,7 @@ from edgekd.export.marked import without_markers
 
 LEAST_SCALE = 1e-8  # as in calibration: never a zero scale
 BIAS_BITS = 30  # |bias / (s_x * s_w)| stays below 2**30
+_MISMATCH = "graph and site table do not belong together"
 
 Array = NDArray[Any]
 
@@ -91,15 +92,14 @@ def _check(marked: ModelProto, table: Mapping[str, Any]) -> None:
     """Does every site and every quantized layer of the table stand in the graph, each layer behind its site?"""
     site_of = {node.output[0]: site_name(node) for node in marked.graph.node if node.domain == "edgekd"}
     layers = {node.name: node for node in marked.graph.node if node.op_type in ("Conv", "Gemm")}
-    what = "graph and site table do not belong together"
     if odd := sorted(set(site_of.values()) ^ {entry["name"] for entry in table["sites"]}):
-        raise InputError(what, seen=f"{', '.join(odd[:3])} in one of them only")
+        raise InputError(_MISMATCH, seen=f"{', '.join(odd[:3])} in one of them only")
     if missing := sorted({entry["layer"] for entry in table["layers"]} - layers.keys()):
-        raise InputError(what, seen=f"layers {', '.join(missing[:3])} not found")
+        raise InputError(_MISMATCH, seen=f"layers {', '.join(missing[:3])} not found")
     for entry in table["layers"]:
         node = layers[entry["layer"]]
         if (site := site_of.get(node.input[0])) != entry["input"]:
-            raise InputError(what, where=node.name, seen=f"it reads {site}")
+            raise InputError(_MISMATCH, where=node.name, seen=f"it reads {site}")
         if node.op_type == "Gemm" and attribute(node, "transB", 0) != 1:
             raise EdgekdError("a Gemm without transB has its channels on another axis", where=node.name)
 
@@ -107,11 +107,14 @@ def _check(marked: ModelProto, table: Mapping[str, Any]) -> None:
 def with_weights(marked: ModelProto, state: Mapping[str, Any], unclipped: Collection[str]) -> ModelProto:
     """A copy with other weights and biases in its layers.
 
-    state: arrays or tensors by name; unclipped: names of the Clips that become ReLUs.
+    state: arrays or tensors by name; unclipped: names of the Clips that become ReLUs. Raises InputError: no Clip of that name.
     """
     model = ModelProto()
     model.CopyFrom(marked)
     made: dict[str, TensorProto] = {}
+    clips = {node.name for node in model.graph.node if node.op_type == "Clip"}
+    if missing := sorted(set(unclipped) - clips):
+        raise InputError(_MISMATCH, seen=f"Clips {', '.join(missing[:3])} not found")
     for node in model.graph.node:
         if node.op_type in ("Conv", "Gemm"):
             for place, name in enumerate((f"{node.name}.weight", f"{node.name}.bias"), start=1):

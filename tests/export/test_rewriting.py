@@ -1,8 +1,10 @@
 """Other weights in a marked graph: each layer gets its own, also a bias that the exporter left out."""
 
 import numpy as np
+import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edgekd.core import InputError
 from edgekd.export.rewriting import with_weights
 
 
@@ -29,3 +31,6 @@ def test_the_bounds_of_a_clip_that_became_a_relu_are_gone():
         ["x"],
         0,
     )
+    with pytest.raises(InputError, match="do not belong together") as refused:  # else it would clip equalised channels
+        with_weights(helper.make_model(graph), {}, ["relu6", "features.1.relu6"])
+    assert refused.value.seen == "Clips features.1.relu6 not found"
