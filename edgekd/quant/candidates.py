@@ -19,6 +19,7 @@ from edgekd.quant.qat import use
 if TYPE_CHECKING:
     from edgekd.quant.ptq import Quantized
 
+WORTH_DB = 0.5  # of least SQNR, for which a candidate replaces a simpler one; ours: less is luck of the trial images
 TRIAL_IMAGES = 64  # that candidates are compared on, and biases corrected by; ours
 TRIAL_BATCH = 16  # of them at once: VGG's first tensors at 224x224 take 0.2 GB then, and several live side by side
 
@@ -47,10 +48,12 @@ class TrialImages:
 
 
 def best(drafts: Mapping[str, Quantized], images: Tensor, flavours: Sequence[str]) -> Quantized:
-    """The candidate whose least SQNR over ``flavours`` is highest; each draft also stands with its biases corrected.
+    """The candidate whose least SQNR over ``flavours`` is highest, a later one only if it gains WORTH_DB on those before; each
+    draft also stands with its biases corrected.
 
-    drafts: by name, all of one float network. images: float32 [B,3,H,W]. A correction stands only where it raises the SQNR of
-    every flavour. What was tried is in ``candidates`` of the winner: [{"name", "sqnr_db": {flavour: dB}, "chosen": bool}].
+    drafts: by name, simplest first, all of one float network. images: float32 [B,3,H,W]. A correction stands only where it
+    raises the SQNR of every flavour. What was tried is in ``candidates`` of the winner: [{"name", "sqnr_db": {flavour: dB},
+    "chosen": bool}].
     """
     reference = _logits(next(iter(drafts.values())).floating(), images)
     tried: list[dict[str, Any]] = []
@@ -65,7 +68,10 @@ def best(drafts: Mapping[str, Quantized], images: Tensor, flavours: Sequence[str
         if all(corrected[flavour] > plain[flavour] for flavour in flavours):
             standing.append((min(corrected.values()), len(tried), draft.with_weights(network.state_dict())))
         tried.append({"name": f"{name}, biases corrected", "sqnr_db": corrected})
-    _, place, winner = max(standing, key=lambda one: one[0])
+    least, place, winner = standing[0]
+    for later in standing[1:]:
+        if later[0] - least >= WORTH_DB:
+            least, place, winner = later
     winner.candidates = [_told(one, chosen=number == place) for number, one in enumerate(tried)]
     return winner
 

@@ -77,7 +77,8 @@ def fake_quantize(values: Tensor, scale: Tensor, low: int, high: int) -> Tensor:
     """clamp(round_half_even(values / scale), low, high) * scale, with a straight-through gradient.
 
     values: float32 of any shape. scale: float32 on the same device, one value or broadcastable to values (per channel:
-    [C,1,1,1]). low, high: integer levels after the zero point is taken off. Bit-equal to ONNX QuantizeLinear then DequantizeLinear.
+    [C,1,1,1]). low, high: integer levels after the zero point is taken off. Bit-equal to ONNX QuantizeLinear, then
+    DequantizeLinear.
     """
     result: Tensor = _StraightThrough.apply(values, scale, low, high)
     return result

@@ -1,5 +1,7 @@
 """The best candidate ships: by its worst flavour, and corrected biases only where they help every flavour."""
 
+import math
+
 import hard_nets
 import pytest
 import torch
@@ -13,7 +15,8 @@ FLAVOURS = ("ort", "ort-w7", "trt")
 
 
 @pytest.mark.parametrize("kind", [hard_nets.Residual, hard_nets.PreActivated, hard_nets.Odd])
-def test_the_chosen_candidate_has_the_highest_least_sqnr_of_those_that_may_stand(kind):
+def test_the_chosen_candidate_has_the_highest_least_sqnr_of_those_that_may_stand(kind, monkeypatch):
+    monkeypatch.setattr(candidates_module, "WORTH_DB", 1e-9)
     ours = quantize(hard_nets.make(kind), hard_nets.images(64).split(32), FLAVOURS)
     tried = {one["name"]: one["sqnr_db"] for one in ours.candidates}
     assert list(tried) == ["plain", "plain, biases corrected", "equalised", "equalised, biases corrected"]
@@ -24,6 +27,24 @@ def test_the_chosen_candidate_has_the_highest_least_sqnr_of_those_that_may_stand
             stands.add(f"{name}, biases corrected")
     (chosen,) = (one["name"] for one in ours.candidates if one["chosen"])
     assert chosen == max(stands, key=lambda name: min(tried[name].values()))
+
+
+@pytest.mark.parametrize(
+    ("least", "chosen"),
+    [
+        ((20.0, 20.4, 20.45), "plain"),
+        ((20.0, 20.6, 20.9), "plain, biases corrected"),
+        ((20.0, 20.4, 20.8), "equalised"),
+        ((20.0, 20.6, 21.2), "equalised"),
+        ((-math.inf, 1.0, 1.2), "plain, biases corrected"),
+        ((math.inf, math.inf, math.inf), "plain"),
+    ],
+)
+def test_a_candidate_replaces_a_simpler_one_only_for_a_gain_worth_it(monkeypatch, least, chosen):
+    found = iter([*least, -math.inf])
+    monkeypatch.setattr(candidates_module, "_sqnr", lambda *_: {"ort": next(found)})
+    ours = quantize(hard_nets.make(hard_nets.Residual), [hard_nets.images(8)], ("ort",))
+    assert [one["name"] for one in ours.candidates if one["chosen"]] == [chosen]
 
 
 @torch.no_grad()
