@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edgekd.report.document import Document, StagePart
+from edgekd.report.document import Document, MeasurementPart, StagePart
 from edgekd.report.phrases import number
 from edgekd.report.rows import Row, row_of
 
@@ -19,7 +19,7 @@ _MEASURES = ("top1", "top1_drop", "sqnr_db")
 
 @dataclass(frozen=True)
 class Way:
-    """measured: rows by top1, top1_drop and sqnr_db, as far as they were. remark: whether it ships, and which file it is of."""
+    """measured: rows by top1, top1_drop and sqnr_db, as far as they were. remark: if it ships, which file it is of or like."""
 
     label: str
     measured: Mapping[str, Row]
@@ -43,11 +43,20 @@ def ways(document: Document) -> list[Way]:
         for step in document.steps(stage):
             parts = {name: step.measurement(f"{prefix}.{name}") for name in _MEASURES}
             known = {name: part for name, part in parts.items() if part is not None}
-            files = dict.fromkeys(str(part.conditions["flavour"]) for part in known.values() if "flavour" in part.conditions)
-            remark = [*(["ships"] if mode in ships else []), *([f"worst of the files: {', '.join(files)}"] if files else [])]
+            remark = [
+                *(["ships"] if mode in ships else []),
+                *_told(known, "flavour", "worst of the files"),
+                *_told(known, "like", "weights as coarse as in the file"),
+            ]
             if known:
                 found.append(Way(label, {name: row_of(part) for name, part in known.items()}, "; ".join(remark)))
     return found
+
+
+def _told(measured: Mapping[str, MeasurementPart], condition: str, label: str) -> list[str]:
+    """The values of a condition, behind a label; nothing where it is not told."""
+    values = dict.fromkeys(str(part.conditions[condition]) for part in measured.values() if condition in part.conditions)
+    return [f"{label}: {', '.join(values)}"] if values else []
 
 
 def candidates(step: StagePart) -> list[Candidate]:

@@ -99,8 +99,12 @@ def _yardstick(context: Context, fp32: Path, inputs: NDArray[np.float32]) -> tup
     """What onnxruntime's own tool makes of the float file with the same calibration images; or a note why it makes nothing of it.
 
     quantize_static.top1, .top1_drop (against the fp32 file) and .sqnr_db on the held-out images, run as a user of it would.
+    The condition "like" is the file of ours that it compares with, by the bits of its weights on this CPU.
     """
-    images, ran = open_images(context), {"images": "held-out", "ran": "onnxruntime, optimised"}
+    images = open_images(context)
+    ran = {"images": "held-out", "ran": "onnxruntime, optimised", "weight_bits": 8, "like": "ort"}
+    if not export.exact_sums():
+        ran |= {"ran": "onnxruntime, optimised, x64quantprecision", "weight_bits": 7, "like": "ort-w7"}
     calibration = data.model_inputs(images.calibration(context.recipe.quantize.calibration_images), images.preprocessing)
     with TemporaryDirectory(dir=context.folder) as place:
         try:

@@ -1,18 +1,21 @@
 """Of the flavours' parity the worse one is judged; a number that is none is worst of all. Float16 ships where it holds."""
 
 import math
+from pathlib import Path
 
 import hard_nets
 import numpy as np
 import pytest
 import torch
+from small_chain import RECIPE as SMALL
 from torch import nn
 
 from edgekd import models, quant
 from edgekd.core import InputError, Measurement, Outcome
 from edgekd.recipe import loads
 from edgekd.stages import Context, Input, build, export
-from edgekd.stages.export import _worst
+from edgekd.stages.export import _worst, _yardstick
+from edgekd.stages.images import open_images
 
 RECIPE = """\
 edgekd: 1
@@ -96,3 +99,19 @@ def test_the_worst_flavour_is_measured(name, values, worst):
     for order in (values, values[::-1]):
         found = _worst(tuple(Measurement(name, value, "1", 9) for value in order)).value
         assert found == worst or (math.isnan(found) and math.isnan(worst))
+
+
+@pytest.mark.parametrize(("exact", "bits", "like"), [(True, 8, "ort"), (False, 7, "ort-w7")])
+def test_the_yardstick_says_how_coarse_its_weights_are_on_this_cpu(tmp_path, monkeypatch, exact, bits, like):
+    always_zero = np.eye(10, dtype="f4")[0]
+    for name, fake in {
+        "exact_sums": lambda: exact,
+        "stock_int8": lambda fp32, images, path: path,
+        "run_onnx": lambda path, inputs, optimised: np.tile(always_zero, (len(inputs), 1)),
+    }.items():
+        monkeypatch.setattr(f"edgekd.export.{name}", fake, raising=False)
+    context = Context(loads(SMALL, "small.yaml", Path(), ("data.image_size=8",)), tmp_path)
+    inputs = np.zeros((len(open_images(context).held_out), 3, 8, 8), "f4")
+    measured, _ = _yardstick(context, tmp_path / "student.fp32.onnx", inputs)
+    assert [(one.conditions["weight_bits"], one.conditions["like"]) for one in measured] == [(bits, like)] * 3
+    assert all(("x64quantprecision" in one.conditions["ran"]) is not exact for one in measured)
