@@ -5,6 +5,7 @@
     ort-w7    the same with weights in [-64, 64]: 255 * 64 * 2 < 2**15, so that x86 CPUs without VNNI, which add two products in
               16 bits, never saturate
     trt       for TensorRT: int8 of zero point 0, weights and biases stored as float32
+    fp32-b1   fp32 with a batch of one, for TensorRT, whose engines are compared at fixed shapes
     fp16      the float network in float16, for TensorRT; input and logits float32
     trt-fp16  trt with float16 for everything that is not int8, for strongly typed builds of TensorRT 10 and later
 
@@ -31,7 +32,7 @@ from edgekd.export.rewriting import with_weights
 from edgekd.export.tensorrt_pass import batch_of_one, for_tensorrt
 
 WEIGHT_BITS = {"ort": 8, "ort-w7": 7, "trt": 8, "trt-fp16": 8}
-FLAVOURS = ("fp32", "ort", "ort-w7", "trt", "fp16", "trt-fp16")
+FLAVOURS = ("fp32", "ort", "ort-w7", "trt", "fp16", "trt-fp16", "fp32-b1")
 
 
 def flavour(
@@ -50,7 +51,8 @@ def flavour(
         model = _int8(with_weights(marked, state, sites["unclipped"]), sites, name, oldest_tensorrt)
     else:
         model = in_oldest_opset(without_markers(marked), oldest_tensorrt)
-        model = batch_of_one(in_half(model)) if name == "fp16" else model
+        model = in_half(model) if name == "fp16" else model
+        model = model if name == "fp32" else batch_of_one(model)
     _drop_unused(model)
     facts = {"edgekd.flavour": name, "edgekd.version": edgekd.__version__}
     if name in WEIGHT_BITS:

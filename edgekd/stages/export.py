@@ -21,9 +21,9 @@ from edgekd.stages.images import open_images
 from edgekd.stages.networks import held_out_logits
 from edgekd.stages.signal import parity, sqnr
 
-_COMPUTES = {"fp16": "fp32", "trt-fp16": "trt"}  # what these are but for float16's rounding
+_COMPUTES = {"fp16": "fp32", "trt-fp16": "trt", "fp32-b1": "fp32"}  # what these are but for float16's rounding and the batch
 _LOOKED_AT = 100  # images for the widest value of every op
-_IN_HALF = 32  # images computed in float16, for which a CPU takes seven times as long
+_FEW = 32  # images; a CPU takes seven times as long in float16
 
 
 def run(context: Context) -> Outcome:
@@ -70,7 +70,10 @@ def run(context: Context) -> Outcome:
 def _compared(
     context: Context, quantized: quant.Quantized, paths: Mapping[str, Path], inputs: NDArray[np.float32]
 ) -> dict[str, tuple[Measurement, ...]]:
-    """Parity of each file with the network in torch that it shall compute; of float16, also of that network made half."""
+    """Parity of each file with the network in torch that it shall compute; of float16, also of that network made half.
+
+    What only differs in rounding or batch from another file is compared on a few images.
+    """
 
     def network_of(name: str) -> nn.Module:
         return quantized.floating() if name == "fp32" else quantized.simulate(name)
@@ -81,9 +84,9 @@ def _compared(
         computes = _COMPUTES.get(name, name)
         if computes not in logits:
             logits[computes] = held_out_logits(context, network_of(computes))
-        few = inputs[: _IN_HALF if name in _COMPUTES else None]
+        few = inputs[: _FEW if name in _COMPUTES else None]
         found = [export.run_onnx(path, few, optimised=False)]
-        if name in _COMPUTES:
+        if name.endswith("fp16"):
             found.append(half_logits(network_of(computes), few))
         group = "parity_fp32" if name == "fp32" else "parity"
         compared = [parity(group, logits[computes][: len(few)], one, flavour=name, images="held-out") for one in found]

@@ -14,7 +14,7 @@ from edgekd.targets.profiles import Profile, profile
 from edgekd.targets.target import TargetSpec, tensorrt_versions
 from edgekd.targets.trtexec import build_flags, flavour_to_build, version_of, workspace_mib
 
-FILES = ("trt", "fp16", "trt-fp16", "fp32")  # every flavour an engine may be built from
+FILES = ("trt", "fp16", "trt-fp16", "fp32-b1")  # every flavour an engine may be built from
 TRTEXEC = "/usr/src/tensorrt/bin/trtexec"  # of every JetPack, and on no PATH there
 # The target's own precision first, then what it is compared with.
 _BUILT = {

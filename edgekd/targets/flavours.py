@@ -15,7 +15,7 @@ _ALWAYS = ("fp32", "ort", "ort-w7")  # the bundle runs on any CPU
 def flavours_of(specs: Mapping[str, TargetSpec]) -> tuple[str, ...]:
     """The flavours that a recipe's targets need, in a fixed order. Those of onnxruntime are always among them."""
     asked = {flavour for spec in specs.values() if spec.runtime == "tensorrt" for flavour in files_of(spec)}
-    return (*_ALWAYS, *(flavour for flavour in FILES if flavour in asked and flavour not in _ALWAYS))
+    return (*_ALWAYS, *(flavour for flavour in FILES if flavour in asked))
 
 
 def int8_flavours_of(specs: Mapping[str, TargetSpec]) -> tuple[str, ...]:

@@ -24,9 +24,9 @@ def version_of(text: str) -> Version:
 
 def flavour_to_build(version: Version, precision: str) -> str:
     """The ONNX flavour an engine of this precision is built from: up to 10.11 options choose the float type, from 10.12 on the
-    file does."""
-    of_the_file = {"fp32": "fp32", "fp16": "fp16", "int8": "trt", "int8+fp16": "trt-fp16"}
-    by_options = {"fp32": "fp32", "fp16": "fp32", "int8": "trt", "int8+fp16": "trt"}
+    file does. All have a batch of one: with a free batch trtexec builds an engine of dynamic shapes, another kind."""
+    of_the_file = {"fp32": "fp32-b1", "fp16": "fp16", "int8": "trt", "int8+fp16": "trt-fp16"}
+    by_options = {"fp32": "fp32-b1", "fp16": "fp32-b1", "int8": "trt", "int8+fp16": "trt"}
     return (of_the_file if _strongly_typed(version) else by_options)[precision]
 
 

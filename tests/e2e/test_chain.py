@@ -50,7 +50,7 @@ def test_no_float_convolution_runs_and_int8_keeps_the_class_of_the_simulation(wa
 def test_a_device_that_is_not_connected_finds_its_files_in_run_and_bundle(walked):
     folder, document = walked
     build = folder / "runs/small/jetson/build"
-    models = {"student.trt.onnx", "student.fp16.onnx", "student.trt-fp16.onnx", "student.fp32.onnx"}
+    models = {"student.trt.onnx", "student.fp16.onnx", "student.trt-fp16.onnx", "student.fp32-b1.onnx"}
     assert {path.name for path in build.iterdir()} == {*models, "build.json", "ENGINES.txt"}
     bundle = folder / "runs/small/bundle"
     for name in models:

@@ -168,6 +168,17 @@ def test_each_flavour_says_what_it_is_and_holds_no_marker(exported, name):
         onnx.checker.check_model(model, full_check=True)
 
 
+@pytest.mark.parametrize("kind", ["trt", "fp16", "trt-fp16", "fp32-b1"])
+def test_what_tensorrt_builds_has_a_batch_of_one(exported, kind):
+    quantized, marked = exported("Residual")
+    batch = {
+        name: [value.type.tensor_type.shape.dim[0].dim_value for value in (model.graph.input[0], model.graph.output[0])]
+        for name in (kind, "fp32")
+        for model in [flavour(marked, quantized.state_dict(), quantized.sites, name)]
+    }
+    assert batch == {kind: [1, 1], "fp32": [0, 0]}
+
+
 def test_making_flavours_leaves_the_marked_graph_as_it_was_and_gives_the_same_bytes_twice(exported):
     quantized, marked = exported("Inverted")
     before = marked.SerializeToString(deterministic=True)
@@ -238,6 +249,7 @@ def test_write_makes_a_file_a_flavour_that_runs(exported, tmp_path):
     paths = write(marked, quantized.state_dict(), quantized.sites, tmp_path / "new folder", FLAVOURS)
     assert sorted(path.name for path in (tmp_path / "new folder").iterdir()) == [
         "student.fp16.onnx",
+        "student.fp32-b1.onnx",
         "student.fp32.onnx",
         "student.ort-w7.onnx",
         "student.ort.onnx",

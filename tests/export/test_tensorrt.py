@@ -202,7 +202,7 @@ def test_weights_that_quantization_changed_are_in_the_int8_files_only(exported):
         {kind: export.flavour(marked, one, quantized.sites, kind).SerializeToString() for kind in export.FLAVOURS}
         for one in (quantized.state_dict(), state)
     )
-    assert {kind for kind in export.FLAVOURS if plain[kind] == other[kind]} == {"fp32", "fp16"}
+    assert {kind for kind in export.FLAVOURS if plain[kind] == other[kind]} == {"fp32", "fp32-b1", "fp16"}
 
 
 class _Twins(nn.Module):

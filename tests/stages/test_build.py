@@ -17,14 +17,14 @@ student: {model: mobilenet_v2}
 distill: {method: label, epochs: 1}
 targets: {jetson: {device: DEVICE, runtime: tensorrt, precision: PRECISION}}
 """
-FLAVOURS = ("fp32", "ort", "ort-w7", "trt", "fp16", "trt-fp16")
+FLAVOURS = ("fp32", "ort", "ort-w7", "trt", "fp16", "trt-fp16", "fp32-b1")
 
 
 @pytest.mark.parametrize(
     ("device", "precision", "files"),
     [
-        ("jetson-orin-nano-8gb", "int8+fp16", {"trt", "fp16", "trt-fp16", "fp32"}),
-        ("jetson-nano", "fp16", {"fp32"}), ("jetson-tx2", "fp32", {"fp32"}),
+        ("jetson-orin-nano-8gb", "int8+fp16", {"trt", "fp16", "trt-fp16", "fp32-b1"}),
+        ("jetson-nano", "fp16", {"fp32-b1"}), ("jetson-tx2", "fp32", {"fp32-b1"}),
     ],
 )  # fmt: skip
 def test_an_unconnected_device_gets_the_files_of_its_precision_and_the_commands(tmp_path, device, precision, files):

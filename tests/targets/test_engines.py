@@ -24,14 +24,19 @@ def jetson(local_spec, precision="int8+fp16", device="jetson-orin-nano-8gb", ten
 
 @pytest.mark.parametrize(
     ("precision", "files"),
-    [("fp32", ()), ("fp16", ("fp16",)), ("int8", ("trt", "fp16")), ("int8+fp16", ("trt", "fp16", "trt-fp16"))],
+    [
+        ("fp32", ("fp32-b1",)),
+        ("fp16", ("fp16", "fp32-b1")),
+        ("int8", ("trt", "fp16", "fp32-b1")),
+        ("int8+fp16", ("trt", "fp16", "trt-fp16", "fp32-b1")),
+    ],
 )
 def test_the_files_of_a_recipe_are_those_of_any_cpu_and_of_its_devices(local_spec, precision, files):
     always = ("fp32", "ort", "ort-w7")
     specs = {"cpu": local_spec(), "jetson": jetson(local_spec, precision)}
     assert flavours_of(specs) == (*always, *files)
     assert flavours_measured(specs) == always  # the sketch serves what is connected
-    assert files_of(specs["jetson"]) == (*files, "fp32")
+    assert files_of(specs["jetson"]) == files
 
 
 @pytest.mark.parametrize(
@@ -67,10 +72,10 @@ def test_a_tensorrt_that_no_jetpack_of_the_device_reaches_is_refused_before_anyt
 
 @pytest.mark.parametrize(
     ("device", "precision", "files", "rounded"),
-    [("jetson-agx-xavier", "int8", {"trt", "fp32"}, ("ort", "ort-w7", "trt")),  # TensorRT 8 takes float16 from options
-     ("jetson-agx-xavier", "fp16", {"fp32"}, ("ort", "ort-w7")),
-     ("jetson-thor-t5000", "int8+fp16", {"trt-fp16", "fp16", "fp32"}, ("ort", "ort-w7", "trt")),
-     ("jetson-thor-t5000", "int8", {"trt", "fp16", "fp32"}, ("ort", "ort-w7", "trt"))],
+    [("jetson-agx-xavier", "int8", {"trt", "fp32-b1"}, ("ort", "ort-w7", "trt")),  # TensorRT 8 takes float16 from options
+     ("jetson-agx-xavier", "fp16", {"fp32-b1"}, ("ort", "ort-w7")),
+     ("jetson-thor-t5000", "int8+fp16", {"trt-fp16", "fp16", "fp32-b1"}, ("ort", "ort-w7", "trt")),
+     ("jetson-thor-t5000", "int8", {"trt", "fp16", "fp32-b1"}, ("ort", "ort-w7", "trt"))],
 )  # fmt: skip
 def test_no_file_is_made_that_no_engine_is_built_from(local_spec, device, precision, files, rounded):
     spec = jetson(local_spec, precision, device)
@@ -95,7 +100,7 @@ def test_every_engine_is_built_from_a_file_the_device_gets_by_one_command_the_te
 def test_int8_is_built_beside_the_fp16_and_fp32_engines_it_must_beat(local_spec):
     made = [(engine.precision, engine.model) for engine in engines(jetson(local_spec)) if engine.tensorrt == "10.16.2"]
     assert made == [
-        ("int8+fp16", "student.trt-fp16.onnx"), ("fp16", "student.fp16.onnx"), ("fp32", "student.fp32.onnx"),
+        ("int8+fp16", "student.trt-fp16.onnx"), ("fp16", "student.fp16.onnx"), ("fp32", "student.fp32-b1.onnx"),
     ]  # fmt: skip
 
 

@@ -65,8 +65,8 @@ def test_int8_is_never_asked_of_a_file_without_scales_nor_fp16_of_options_and_fi
 @pytest.mark.parametrize(
     ("version", "files"),
     [
-        ((8, 5), ["fp32", "fp32", "trt", "trt"]), ((10, 11), ["fp32", "fp32", "trt", "trt"]),
-        ((10, 12), ["fp32", "fp16", "trt", "trt-fp16"]), ((11, 0), ["fp32", "fp16", "trt", "trt-fp16"]),
+        ((8, 5), ["fp32-b1", "fp32-b1", "trt", "trt"]), ((10, 11), ["fp32-b1", "fp32-b1", "trt", "trt"]),
+        ((10, 12), ["fp32-b1", "fp16", "trt", "trt-fp16"]), ((11, 0), ["fp32-b1", "fp16", "trt", "trt-fp16"]),
     ],
 )  # fmt: skip
 def test_up_to_10_11_options_choose_the_float_type_and_then_the_file_does(version, files):
