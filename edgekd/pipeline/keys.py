@@ -145,7 +145,8 @@ def _is_read(name: str, stage: Stage, recipe: Recipe) -> bool:
 def _files_asked_for(stage: Stage, recipe: Recipe) -> dict[str, Any]:
     """What of all targets together decides which files are made: their number and kind, and not which device wants one.
 
-    exact_sums: onnxruntime's own tool, the yardstick of the export, takes 7-bit weights on a CPU without.
+    exact_sums: onnxruntime's own tool, the yardstick of the export, takes 7-bit weights on a CPU without. precisions: for those
+    with float16 the export asks whether the network overflows it.
     """
     oldest = targets.oldest_tensorrt(recipe.targets)
     match stage.name:
@@ -155,7 +156,9 @@ def _files_asked_for(stage: Stage, recipe: Recipe) -> dict[str, Any]:
             return {"flavours": list(targets.int8_flavours_of(recipe.targets))}
         case "export":
             flavours = list(targets.flavours_of(recipe.targets))
-            return {"flavours": flavours, "oldest_tensorrt": oldest, "exact_sums": export.exact_sums()}
+            precisions = sorted({spec.precision for spec in recipe.targets.values() if spec.runtime == "tensorrt"})
+            asked = {"flavours": flavours, "oldest_tensorrt": oldest, "precisions": precisions}
+            return {**asked, "exact_sums": export.exact_sums()}
         case _:
             return {}
 

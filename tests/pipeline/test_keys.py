@@ -174,6 +174,12 @@ def test_a_second_device_that_needs_the_same_files_changes_only_the_bundle(keys_
     assert changed(keys_of(first), keys_of(first, second)) == {"bundle"}
 
 
+def test_whether_the_same_files_fit_float16_is_asked_when_a_target_computes_in_it(keys_of):
+    nano = "targets.nano={device: jetson-nano, runtime: tensorrt, precision: PRECISION}"
+    float32, float16 = (keys_of(nano.replace("PRECISION", one)) for one in ("fp32", "fp16"))
+    assert "export" in changed(float32, float16)
+
+
 def test_an_older_tensorrt_exports_anew_and_quantizes_nothing(keys_of):
     orin = JETSON.replace("PRECISION", "int8+fp16")
     older = keys_of(orin, 'targets.jetson.tensorrt="8.2"')
