@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import copy
-
 import torch
 from torch import Tensor, fx, nn
 
 from edgekd.core import InputError
 
-FOLD_TOLERANCE = 1e-5  # of the largest logit, in float64
+FOLD_TOLERANCE = 1e-7  # of the largest logit, in float64
 
 
 def _per_channel(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
@@ -42,8 +40,8 @@ def _as_depthwise(norm: nn.BatchNorm2d) -> nn.Conv2d:
     """A batch norm that follows no convolution, as a 1x1 depthwise convolution: int8 runtimes have that, but no norm."""
     factor_C, offset_C = _per_channel(norm)
     conv = nn.Conv2d(norm.num_features, norm.num_features, 1, groups=norm.num_features)
-    conv.weight = nn.Parameter(factor_C.float().reshape(-1, 1, 1, 1))
-    conv.bias = nn.Parameter(offset_C.float())
+    conv.weight = nn.Parameter(factor_C.reshape(-1, 1, 1, 1))
+    conv.bias = nn.Parameter(offset_C)
     return conv.eval()
 
 
@@ -77,13 +75,10 @@ def fold_hard_sigmoids(graph: fx.GraphModule) -> None:
             graph.set_submodule(str(node.target), nn.Hardtanh(0.0, 1.0))
 
 
-def logits_in_float64(model: nn.Module, example: Tensor) -> Tensor:
-    """Logits of a copy of ``model`` in float64. Raises InputError: not finite."""
-    with torch.no_grad():
-        logits: Tensor = copy.deepcopy(model).double()(example.double())
+def require_finite(logits: Tensor) -> None:
+    """Raises InputError: they are not."""
     if not bool(torch.isfinite(logits).all()):
         raise InputError("the float network's logits are not finite", where="quantize", fix="train it to a finite loss first")
-    return logits
 
 
 def check_fold(before: Tensor, after: Tensor) -> None:
@@ -93,8 +88,8 @@ def check_fold(before: Tensor, after: Tensor) -> None:
         raise InputError(
             "folding batch norm changed the network",
             where="quantize",
-            seen=f"logits apart by {apart:.1e} of the largest, at most {FOLD_TOLERANCE:.0e} is rounding",
-            fix="look for a running variance near zero or a layer used in two places",
+            seen=f"logits apart by {apart:.1e} of the largest, at most {FOLD_TOLERANCE:.0e} is rounding in float64",
+            fix="look for a layer that forward() uses in two places; please report the network",
         )
 
 

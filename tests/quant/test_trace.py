@@ -122,3 +122,17 @@ def test_logits_that_are_not_finite_are_refused():
     net.head.weight.data[0, 0] = float("nan")
     with pytest.raises(InputError, match="not finite"):
         prepare(net, (16, 16))
+
+
+def test_a_sound_fold_is_not_refused_where_the_network_amplifies_what_float32_rounds():
+    torch.manual_seed(0)
+    norm = nn.BatchNorm2d(4, momentum=None)
+    net = nn.Sequential(
+        nn.Conv2d(3, 4, 1), nn.Conv2d(4, 4, 3), norm, nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
+    )
+    with torch.no_grad():
+        net[0].bias.fill_(1e4)  # which the norm takes out again, with all but three digits of its float32
+        net.train()(torch.randn(16, 3, 16, 16))
+    folded = prepare(net.eval(), (16, 16))
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    assert {weight.dtype for weight in folded.parameters()} == {torch.float32}
