@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from edgekd.core import EdgekdError, InputError
+from edgekd.core.rounding import BIAS_BITS, LEAST_SCALE
 from edgekd.export.marked import without_markers
 
-LEAST_SCALE = 1e-8  # as in calibration: never a zero scale
-BIAS_BITS = 30  # |bias / (s_x * s_w)| stays below 2**30
 _MISMATCH = "graph and site table do not belong together"
 
 Array = NDArray[Any]

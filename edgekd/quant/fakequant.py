@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-LEAST_SCALE = 1e-8  # a zero or denormal scale would turn a whole layer into NaN; of our choosing
+from edgekd.core.rounding import BIAS_BITS, LEAST_SCALE
+
 ACTIVATION_LEVELS = (0, 255)  # uint8, as onnxruntime's x86 and Arm kernels want activations
 WEIGHT_LEVELS = {"ort": 127, "ort-w7": 64, "trt": 127}  # largest |q|; -128 is never used, 64 cannot saturate 16-bit sums
 FAMILY = {"ort": "ort", "ort-w7": "ort", "trt": "trt"}  # flavours of one family have the same sites, grids and kind of bias
-BIAS_BITS = 30  # |bias / (s_x * s_w)| stays below 2**30, inside int32 with room for the sum
 
 
 @dataclass(frozen=True)

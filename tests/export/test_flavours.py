@@ -215,11 +215,8 @@ def test_a_table_that_is_not_this_graphs_is_refused(exported, mutation):
 def test_the_weight_scale_rule_of_the_files_is_that_of_the_simulation_to_the_bit():
     import torch
 
-    from edgekd.export import rewriting
     from edgekd.quant import weight_scale as simulated
-    from edgekd.quant.fakequant import BIAS_BITS, LEAST_SCALE
 
-    assert (rewriting.LEAST_SCALE, rewriting.BIAS_BITS) == (LEAST_SCALE, BIAS_BITS)
     draw = np.random.default_rng(0)
     for levels in (127, 64):
         weight = draw.standard_normal((64, 5, 3, 3), dtype=np.float32) * (10.0 ** draw.integers(-12, 3, (64, 1, 1, 1))).astype(
