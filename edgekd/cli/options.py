@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 RUNS = Path("runs")
 
+
+class _Folder(click.Path):
+    """A path; "" is none, though Python takes it for the current folder: --run-dir "$UNSET" would write there."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not str(value):
+            self.fail("it is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 run_dir = click.option(
-    "--run-dir", type=click.Path(path_type=Path), help="Folder of the run; the same folder resumes it.  [default: runs/<name>]"
+    "--run-dir", type=_Folder(path_type=Path), help="Folder of the run; the same folder resumes it.  [default: runs/<name>]"
 )
 overrides = click.option(
     "--set", "overrides", multiple=True, metavar="a.b.c=v", help="Change one value of the recipe; may be repeated."

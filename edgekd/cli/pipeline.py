@@ -20,6 +20,8 @@ from edgekd.core import Interrupted
 if TYPE_CHECKING:
     from edgekd.pipeline import Control
 
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
@@ -62,9 +64,10 @@ def pipeline(
     with interruptible(), ProgressLog(-1 if quiet else int(verbose)) as log:
         walk = Runner(loaded, folder, Store(store_of(folder, options.RUNS)), log, control).walk()
     resume = _words(recipe, run_dir, overrides, require, to_go_on(walk, loaded))
-    document = run_document(walk, loaded, folder, resume=resume, started=started)
-    write_json(folder / "report.json", document)
-    write_atomic(folder / "report.html", render_html(document, folder))
+    with undisturbed():
+        document = run_document(walk, loaded, folder, resume=resume, started=started)
+        write_json(folder / "report.json", document)
+        write_atomic(folder / "report.html", render_html(document, folder))
     if as_json:
         print_json(document)
     else:
@@ -81,13 +84,22 @@ def interruptible() -> Iterator[None]:
         raise Interrupted(number)
 
     outlives = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-    numbers = (signal.SIGINT, signal.SIGTERM, *(() if outlives else (signal.SIGHUP,)))
-    before = {number: signal.signal(number, stop) for number in numbers}
+    before = {number: signal.signal(number, stop) for number in STOPPING if not (outlives and number == signal.SIGHUP)}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Within, signals wait: the walk is over, and what it did is worth a report."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
 
 def _words(

@@ -32,7 +32,7 @@ def locked(path: Path, what: str, *, wait_s: float = 0.0) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() >= deadline:
-                    fix = "wait for it to end, or use another --run-dir"
+                    fix = "wait for it to end, or use a --run-dir in another folder, which has a store of its own"
                     what = f"{what} is held by another process"
                     raise LockedError(what, where=str(path), seen=_holder(path), fix=fix) from None
                 time.sleep(0.05)

@@ -19,6 +19,7 @@ from edgekd.core import (
     Interrupted,
     Outcome,
     Verdict,
+    digest,
 )
 from edgekd.core.files import disk_problems
 from edgekd.core.lock import locked
@@ -82,7 +83,7 @@ class Runner:
                     worker.close()
             rows = tuple(self.rows.get(step) or self._not_reached(step, error) for step in self.steps)
             if self._failed() or not isinstance(error, Interrupted):
-                self._withdraw_bundle(rows)
+                self._withdraw_bundle(rows, described)
         opened = self.openings.of(described.digest) if described else None
         return Walk(rows, error, self.not_measured, self.control, opened, described)
 
@@ -110,12 +111,16 @@ class Runner:
     def _failed(self) -> bool:
         return any(judged.verdict is Verdict.FAIL for row in self.rows.values() for judged in row.judgements)
 
-    def _withdraw_bundle(self, rows: tuple[Row, ...]) -> None:
-        """A bundle does not stay where an app looks for it when this walk failed: not an earlier walk's, nor its own."""
-        for row in rows:
-            not_made = row.status in ("failed", "skipped") and row.step in self.wanted
-            if row.step.stage.name == "bundle" and (not_made or self._failed()):
+    def _withdraw_bundle(self, rows: tuple[Row, ...], described: data.Description | None) -> None:
+        """A bundle does not stay where an app looks for it when this walk failed, nor when it is of another recipe or other
+        images than this walk's."""
+        now_of = digest({"recipe": self.recipe.as_json(), "images": described.digest}) if described else self.state.bundle_of
+        for row in (row for row in rows if row.step.stage.name == "bundle"):
+            not_made = row.status in ("failed", "skipped")
+            if self._failed() or (not_made and (row.step in self.wanted or self.state.bundle_of != now_of)):
                 shutil.rmtree(self.run_dir / row.step.name, ignore_errors=True)
+                now_of = ""
+            self.state.bundle_is_of(now_of)
 
     def _take(self, step: Step, worker: Worker) -> None:
         if why := self.keys.why_not_taken(step):
@@ -148,6 +153,11 @@ class Runner:
     def _reusable(self, step: Step, key: str) -> Stored | None:
         """What the store has of this step, unless it is to be made again."""
         stored = None if self.control.makes_again(step) else self.store.find(key)
+        while self.store.set_aside:
+            place = self.store.set_aside.pop()
+            self.listen(
+                {"event": "note", "text": f"{step.name}: its stored result was damaged; it is made again, the rest is {place}"}
+            )
         if stored and not self.control.takes_as_it_is(step) and to_be_renewed(step, stored.outcome, self.recipe):
             return None
         return stored

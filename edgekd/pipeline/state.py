@@ -29,6 +29,7 @@ class State:
         self._images: Mapping[str, Any] = {}
         with suppress(KeyError, TypeError, ValueError):
             self._images = {"digest": str(kept["images"]["digest"]), "count": int(kept["images"]["count"])}
+        self.bundle_of = str(kept.get("bundle_of", ""))  # digest of the recipe and images that the bundle in the folder is of
 
     def claim(self, *, smoke: bool) -> None:
         """Take the folder for a real or for a smoke run. Raises InputError if it holds one of the other kind: neither may
@@ -57,8 +58,14 @@ class State:
             f" {before['digest'][:_SHOWN]} → {described.digest[:_SHOWN]}): nothing made from the earlier ones is reused"
         )
 
+    def bundle_is_of(self, identity: str) -> None:
+        """Remember what the bundle in the folder was made from; "" for none."""
+        if self.bundle_of != identity:
+            self.bundle_of = identity
+            self._write()
+
     def _write(self) -> None:
-        write_json(self._path, {"smoke": self._smoke, "images": self._images})
+        write_json(self._path, {"smoke": self._smoke, "images": self._images, "bundle_of": self.bundle_of})
 
 
 class Openings:

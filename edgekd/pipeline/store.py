@@ -43,6 +43,7 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.set_aside: list[Path] = []  # damaged results found since it was opened, where they lie now
 
     def find(self, key: str) -> Stored | None:
         """The finished step of this key, every byte checked; a damaged one is set aside under a speaking name and not found."""
@@ -132,5 +133,7 @@ class Store:
                     shutil.rmtree(folder, ignore_errors=True)
 
     def _set_aside(self, folder: Path) -> None:
+        aside = folder.with_name(f"{folder.name}.damaged-{secrets.token_hex(4)}")
         with disk_problems(folder):
-            folder.rename(folder.with_name(f"{folder.name}.damaged-{secrets.token_hex(4)}"))
+            folder.rename(aside)
+        self.set_aside.append(aside)

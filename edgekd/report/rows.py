@@ -21,7 +21,8 @@ SHOWN = {
 _ADVICE = {  # by stage, else by metric or its group
     "top1": "more epochs, a wider model or more data",
     "top1_drop": "more epochs or a wider student",
-    "quantize": "quantize.mode: qat, and more quantize.epochs or quantize.calibration_images",
+    "quantize": "quantize.mode: qat, or more quantize.calibration_images",
+    "quantize with QAT": "more quantize.epochs, another quantize.distill, or a wider student",
     "latency_ms": "a smaller student.width or data.image_size, or more threads for the target",
     "speedup": "compare latency_ms with latency_ms_fp32 in the report: small models leave little to gain",
     "parity": "compare the flavours in the export step's notes; report it if the recipe is a shipped one",
@@ -125,7 +126,12 @@ def _reason(row: Row) -> str:
 
 
 def _try(step: StagePart, row: Row) -> str:
-    advice = _ADVICE.get(step.name) or _ADVICE.get(row.metric) or _ADVICE.get(row.metric.split(".")[0])
+    trained = step.name == "quantize" and step.measurement("qat.top1") is not None
+    advice = (
+        _ADVICE.get("quantize with QAT" if trained else step.name)
+        or _ADVICE.get(row.metric)
+        or _ADVICE.get(row.metric.split(".")[0])
+    )
     return f". Try: {advice}" if advice and row.verdict == Verdict.FAIL else ""
 
 

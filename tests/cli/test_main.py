@@ -67,3 +67,8 @@ def test_no_words_at_all_show_the_help():
     result = CliRunner().invoke(main, [])
     assert result.exit_code == 2
     assert "Commands:" in result.stderr
+
+
+def test_an_empty_run_dir_is_no_folder():
+    result = CliRunner().invoke(main, ["pipeline", "a.yaml", "--run-dir", ""])
+    assert result.exit_code == 2 and "--run-dir" in result.stderr and "empty" in result.stderr

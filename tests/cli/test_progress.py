@@ -5,7 +5,7 @@ import signal
 import pytest
 
 from edgekd.cli import progress
-from edgekd.cli.pipeline import interruptible
+from edgekd.cli.pipeline import interruptible, undisturbed
 from edgekd.cli.progress import PLAIN_EVERY_S, ProgressLog
 from edgekd.core import Interrupted
 from edgekd.pipeline import Row, steps
@@ -107,6 +107,13 @@ def test_a_run_under_nohup_outlives_its_terminal_and_still_ends_when_asked(under
         signal.raise_signal(signal.SIGHUP)
         signal.raise_signal(signal.SIGTERM)
     assert caught.value.exit_code == 143
+
+
+def test_a_signal_waits_until_the_report_is_written():
+    with pytest.raises(KeyboardInterrupt), undisturbed():
+        signal.raise_signal(signal.SIGINT)
+        written = True
+    assert written
 
 
 def test_the_handlers_of_signals_are_put_back_after_a_walk():

@@ -71,10 +71,13 @@ def test_a_damaged_object_is_set_aside_and_made_again_and_the_rest_is_reused(wal
     shutil.rmtree(tmp_path / "run")  # its files are the store's own, by hard link
     key = before.rows[1].key
     damage(tmp_path / "store" / key / file)
-    again = walk()
+    events = []
+    again = walk(events=events)
     assert [row.status for row in again.rows] == ["cached", "done"]
     assert [row.outcome for row in again.rows] == [row.outcome for row in before.rows]
-    assert len(list((tmp_path / "store").glob(f"{key}.damaged-*"))) == 1
+    (aside,) = (tmp_path / "store").glob(f"{key}.damaged-*")
+    (told,) = (event["text"] for event in events if event["event"] == "note")
+    assert told.startswith("distill: its stored result was damaged") and told.endswith(str(aside))
     assert (tmp_path / "run/distill/second.txt").read_text() == "seed 0, then distilled"
     assert [row.status for row in walk().rows] == ["cached", "cached"]
 

@@ -142,6 +142,16 @@ def test_a_walk_that_fails_before_its_until_leaves_no_earlier_bundle(walk):
     assert not (walk.folder / "run" / "bundle").exists()
 
 
+def test_a_bundle_of_another_recipe_does_not_stay_in_the_folder_and_one_of_this_recipe_does(walk):
+    bundle = walk.folder / "run" / "bundle"
+    walk()
+    assert walk(until="teacher").error is None and bundle.exists()
+    walk("seed=1", until="teacher")
+    assert not bundle.exists()
+    walk("seed=1")
+    assert bundle.exists()
+
+
 def test_a_waived_miss_is_let_through_to_the_bundle(walk):
     assert statuses(walk("gates.teacher.top1={min: 0.95, waive: agreed}", keep_going=True)) == ["done"] * 4
 
