@@ -154,10 +154,8 @@ class Runner:
         """What the store has of this step, unless it is to be made again."""
         stored = None if self.control.makes_again(step) else self.store.find(key)
         while self.store.set_aside:
-            place = self.store.set_aside.pop()
-            self.listen(
-                {"event": "note", "text": f"{step.name}: its stored result was damaged; it is made again, the rest is {place}"}
-            )
+            rest = f"it is made again, the rest is {self.store.set_aside.pop()}"
+            self.listen({"event": "note", "text": f"{step.name}: its stored result was damaged; {rest}"})
         if stored and not self.control.takes_as_it_is(step) and to_be_renewed(step, stored.outcome, self.recipe):
             return None
         return stored

@@ -46,8 +46,8 @@ def prepare(model: nn.Module, image_size: tuple[int, int], channels: int = 3) ->
     Raises InputError: the network cannot be traced (its forward branches on values), or does not map images to logits [N,
     classes].
     """
-    # In float64 until the fold is checked: there only a wrong fold parts the logits. In float32 a sound one does, in networks that
-    # amplify what weights lose by rounding, as those do whose statistics are of few images.
+    # In float64 until the fold is checked: there only a wrong fold parts the logits. In float32 a sound one does, in networks
+    # that amplify what weights lose by rounding, as those do whose statistics are of few images.
     model = copy.deepcopy(model).cpu().double().eval()
     example = torch.randn(PROBE_BATCH, channels, *image_size, generator=torch.Generator().manual_seed(0)).double()
     try:

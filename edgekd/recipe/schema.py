@@ -93,6 +93,12 @@ def _gates(value: object, info: ValidationInfo) -> dict[str, Any]:
     return nested(read_gates(value, None if targets is None else list(targets)))
 
 
+def _refuse_another_width(role: str, weights: str, width: float) -> None:
+    if weights == "imagenet" and width != 1:
+        what = f"{role}.weights: imagenet are of width 1, and {role}.width is {width:g}"
+        raise Problems([Problem(("weights",), what, "imagenet", f"{role}.width: 1, or other weights")])
+
+
 class Compute(Section):
     """Where training runs. precision auto: bf16 where measured to be faster."""
 
@@ -138,6 +144,7 @@ class Teacher(Training):
 
     @model_validator(mode="after")
     def _has_something_to_learn_from(self) -> Teacher:
+        _refuse_another_width("teacher", self.weights, self.width)
         if self.weights == "train" and self.tune == "head":
             what = "teacher.tune: head needs weights that already know something; weights: train starts from nothing"
             raise Problems([Problem(("tune",), what, "head", "use tune: all, weights: imagenet, or a weights file")])
@@ -154,6 +161,11 @@ class Student(Section):
     model: Identifier
     width: Annotated[float, Field(gt=0, le=10)] = 1.0
     weights: Annotated[str, _weights("none", "imagenet")] = "none"
+
+    @model_validator(mode="after")
+    def _weights_have_this_width(self) -> Student:
+        _refuse_another_width("student", self.weights, self.width)
+        return self
 
 
 class Quantize(Section):

@@ -127,11 +127,8 @@ def _reason(row: Row) -> str:
 
 def _try(step: StagePart, row: Row) -> str:
     trained = step.name == "quantize" and step.measurement("qat.top1") is not None
-    advice = (
-        _ADVICE.get("quantize with QAT" if trained else step.name)
-        or _ADVICE.get(row.metric)
-        or _ADVICE.get(row.metric.split(".")[0])
-    )
+    names = ("quantize with QAT" if trained else step.name, row.metric, row.metric.split(".")[0])
+    advice = next((_ADVICE[name] for name in names if name in _ADVICE), None)
     return f". Try: {advice}" if advice and row.verdict == Verdict.FAIL else ""
 
 
