@@ -273,5 +273,5 @@ def test_a_suspect_measurement_that_took_too_long_is_not_repeated(local, models,
 def test_trouble_that_stays_is_told_with_the_last_measurement(local, models, images, monkeypatch):
     monkeypatch.setattr(calm, "suspicions", lambda measured, profile: ("busy",))
     with connect(local) as connection:
-        measured, suspect = calm.measure_calmly(connection, models, images[:1], QUICK, pause_s=0)
+        measured, suspect = calm.measure_calmly(connection, models, images[:1], QUICK, attempts=3, pause_s=0)
     assert (suspect, measured["set_aside"]) == (("busy",), [["busy"], ["busy"]])
