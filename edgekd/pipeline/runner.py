@@ -142,6 +142,8 @@ class Runner:
                     stored = self._make(step, key, parts, inputs, worker)
                 self.store.place(stored, self.run_dir / step.name)
         except EdgekdError as problem:
+            if problem.where == step.stage.entry:
+                problem.where = step.name  # what a person calls it
             if problem.__cause__ is not None and problem.code == EdgekdError.code:  # a bug in a stage that ran here
                 worker.write_down(problem, "".join(traceback.format_exception(problem)))
             self._finish(Row(step, "failed", seconds=time.monotonic() - started, why=str(problem)))

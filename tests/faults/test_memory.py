@@ -9,7 +9,7 @@ def test_a_stage_that_gets_no_more_memory_is_told_and_the_next_run_goes_on(walk,
     monkeypatch.setenv("TOY", "hungry")  # a real limit, and the interpreter's own MemoryError
     hungry = walk()
     assert (hungry.error.exit_code, hungry.error.what) == (5, "out of memory")
-    assert "batch_size" in hungry.error.fix and hungry.error.where == "toy_stages:second"
+    assert "batch_size" in hungry.error.fix and hungry.error.where == "distill"
     assert [row.status for row in hungry.rows] == ["done", "failed"]
     monkeypatch.delenv("TOY")
     assert [row.status for row in walk().rows] == ["cached", "done"]
@@ -19,7 +19,7 @@ def test_a_stage_that_gets_no_more_memory_is_told_and_the_next_run_goes_on(walk,
 def test_a_worker_killed_by_the_system_is_named_with_the_step_and_the_log(walk, monkeypatch):
     monkeypatch.setenv("TOY", "killed")
     killed = walk()
-    assert (killed.error.exit_code, killed.error.where) == (5, "toy_stages:second")
+    assert (killed.error.exit_code, killed.error.where) == (5, "distill")
     assert "SIGKILL" in killed.error.what and "batch_size" in killed.error.fix
     assert killed.error.seen == f"log: {walk.folder / 'run/worker.log'}"
     monkeypatch.delenv("TOY")
