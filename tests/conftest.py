@@ -1,9 +1,15 @@
-"""For all tests: none depends on how busy the machine is, nor on a draw of lots: CI says of the same code the same every time.
+"""For all tests: none depends on how busy the machine is, on a draw of lots, or on how pytest was started.
 
 ``pytest --hypothesis-profile=explore`` draws new examples instead, and more of them.
 """
 
+import signal
+
 from hypothesis import settings
+
+# A shell's background jobs have Ctrl-C ignored, nohup's the end of the terminal; children inherit that, and some tests send them.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 settings.register_profile("same every time", deadline=None, derandomize=True)
 settings.register_profile("explore", deadline=None, max_examples=1000)

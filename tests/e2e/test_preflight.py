@@ -29,11 +29,9 @@ def test_an_impossible_bound_ends_with_3_before_any_training_step(stopped):
 def test_report_and_document_say_which_bound_it_was_and_that_training_does_not_help(stopped):
     folder, finished = stopped
     (step,) = [one for one in document_of(finished)["stages"] if (one["name"], one.get("target")) == ("preflight", "cpu")]
-    assert {"latency_ms.p50", "latency_ms.fastest", "speedup", "size_mb", "peak_memory_mb"} <= {
-        one["name"] for one in step["measurements"]
-    }
+    assert {one["name"] for one in step["measurements"]} == {"latency_ms.fastest", "size_mb", "peak_memory_mb"}  # cut short
     (gate,) = step["gates"]
     assert (gate["verdict"], gate["inherited"]) == ("FAIL", "gates.benchmark.cpu.latency_ms.p90")
-    shown = edgekd(*words("0.0001"), cwd=folder, before="sys.modules['torch'] = None").stdout  # both steps are reused
+    shown = edgekd(*words("0.0001"), cwd=folder, before="sys.modules['torch'] = None").stdout  # the sketch is reused
     for text in (" ".join(shown.split()), (folder / "runs/small/report.html").read_text()):
         assert "no training will make it faster" in text

@@ -27,7 +27,7 @@ def as_nobody(folder: Path) -> Iterator[None]:
 
 def _hand_over(folder: Path) -> None:
     for above in folder.parents:
-        if above.name.startswith("pytest-"):  # made for their owner alone
+        if any(part.startswith("pytest-") for part in above.parts):  # pytest's own: made for their owner alone
             above.chmod(above.stat().st_mode | 0o001)
     for base, folders, names in os.walk(folder):
         for name in [".", *folders, *names]:

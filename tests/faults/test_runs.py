@@ -42,16 +42,7 @@ def typed(walk, monkeypatch):
     return run
 
 
-@pytest.fixture
-def on_a_terminal():
-    """Not under nohup, whatever runs the tests."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
-
-
 @PARENT
-@pytest.mark.usefixtures("on_a_terminal")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_run_interrupted_by_a_signal_ends_with_its_code_and_a_report(typed, walk, monkeypatch, number, code):
     monkeypatch.setenv("TOY", f"signal {number}")
