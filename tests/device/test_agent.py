@@ -114,7 +114,8 @@ def test_the_agent_dies_with_the_process_that_started_it(work):
 
 def test_files_with_other_bytes_are_refused(work, tiny):
     tiny.float_model(work / "m.onnx")
-    for wrong in [{"path": path, "sha256": "0" * 64} for path in ("m.onnx", "none.onnx", f"../{work.name}/m.onnx", str(work / "m.onnx"))]:
+    paths = ("m.onnx", "none.onnx", f"../{work.name}/m.onnx", str(work / "m.onnx"))
+    for wrong in [{"path": path, "sha256": "0" * 64} for path in paths]:
         assert ask(work, "build", models={"m": wrong}).error["code"] == "integrity"
 
 
