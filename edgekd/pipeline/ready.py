@@ -19,6 +19,8 @@ def require_ready(recipe: Recipe) -> None:
 def _unknown(recipe: Recipe) -> list[RecipeError]:
     problems = []
     for role, section in (("teacher", recipe.teacher), ("student", recipe.student)):
+        if section.model is None:  # a teacher that is an ONNX file
+            continue
         try:
             check_model(section.model, section.width, where=f"{role}.model")
         except InputError as error:

@@ -1,13 +1,36 @@
-"""The ``distill`` section: one class a method, told apart by ``method``; each takes only its own options."""
+"""The ``distill`` section: one class a method, told apart by ``method``; each takes only its own options.
+
+What they mean, and where the defaults come from, is said by the method of the same name in ``edgekd.distill``.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, PlainValidator
 
 from edgekd.recipe.section import NotNegative, Positive, Section
 from edgekd.recipe.training import Training
+
+Share = Annotated[float, Field(ge=0, le=1)]
+_TAPS = 'must be auto, [] (the logits alone), or pairs such as [["layer2", "features.6"]] (module of teacher, of student)'
+
+
+def _taps(value: object) -> object:
+    if value == "auto":
+        return value
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(_TAPS)
+    pairs = [tuple(pair) if isinstance(pair, (list, tuple)) else () for pair in value]
+    if not all(len(pair) == 2 and all(isinstance(name, str) and name for name in pair) for pair in pairs):
+        raise ValueError(_TAPS)
+    return tuple(pairs)
+
+
+Taps = Annotated[
+    Literal["auto"] | tuple[tuple[str, str], ...],
+    PlainValidator(_taps, json_schema_input_type=Literal["auto"] | list[tuple[str, str]]),
+]
 
 
 class Label(Training):
@@ -16,7 +39,13 @@ class Label(Training):
     method: Literal["label"]
 
 
-class KD(Training):
+class LogitMethod(Training):
+    """standardize: logits of both networks are standardised before they are compared (Sun et al. 2024)."""
+
+    standardize: bool = False
+
+
+class KD(LogitMethod):
     """Soft targets of the teacher beside the labels (Hinton et al. 2015)."""
 
     method: Literal["kd"]
@@ -25,7 +54,49 @@ class KD(Training):
     kd_weight: NotNegative = 0.9
 
 
-class SLD(Training):
+class DKD(LogitMethod):
+    """Decoupled distillation (Zhao et al. 2022). ramp: share of the training over which it grows to its full weight."""
+
+    method: Literal["dkd"]
+    temperature: Positive = 4.0
+    alpha: NotNegative = 1.0
+    beta: NotNegative = 8.0
+    ce_weight: NotNegative = 1.0
+    ramp: Share = 0.083
+
+
+class LSKD(Training):
+    """Soft targets of standardised logits (Sun et al. 2024)."""
+
+    method: Literal["lskd"]
+    temperature: Positive = 2.0
+    ce_weight: NotNegative = 0.1
+    kd_weight: NotNegative = 9.0
+
+
+class DIST(LogitMethod):
+    """Correlations between and within classes (Huang et al. 2022)."""
+
+    method: Literal["dist"]
+    temperature: Positive = 4.0
+    beta: NotNegative = 1.0
+    gamma: NotNegative = 1.0
+    ce_weight: NotNegative = 1.0
+    kd_weight: NotNegative = 2.0
+
+
+class Channel(Training):
+    """Soft targets, and where in each feature map the teacher looks (Shu et al. 2021)."""
+
+    method: Literal["channel"]
+    temperature: Positive = 4.0
+    ce_weight: NotNegative = 1.0
+    kd_weight: NotNegative = 1.0
+    channel_weight: NotNegative = 1.0
+    taps: Taps = "auto"
+
+
+class SLD(LogitMethod):
     """Swapped logit distillation (Limantoro et al. 2025). pseudo_teacher_after: share of the training."""
 
     method: Literal["sld"]
@@ -39,8 +110,63 @@ class SLD(Training):
     )
     ce_weight: NotNegative = 0.1
     kd_weight: NotNegative = 0.9
-    pseudo_teacher_after: Annotated[float, Field(ge=0, le=1)] = 0.625
+    pseudo_teacher_after: Share = 0.625
     detach_pseudo_teacher: bool = False
+    swap: bool = True
+
+
+class _FFKD(Training):
+    """Forward and feedback distillation (Gou et al. 2024), as reconstructed: see docs/ffkd.md."""
+
+    temperature: Positive = 4.0
+    ce_weight: NotNegative = 1.0
+    kd_weight: NotNegative = 1.0
+    channel_weight: NotNegative = 1.0
+    taps: Taps = "auto"
+    cka: Literal["unbiased", "biased", "shuffled", "off"] = "unbiased"
+    students: Annotated[int, Field(ge=1, le=16)] = 1
+    feedback_every: Annotated[int, Field(ge=0, le=1_000_000)] = 1
+    feedback_start: Share = 0.4
+    feedback_stop: Share = 0.85
+    feedback_ce_weight: NotNegative = 1.0
+    feedback_kd_weight: NotNegative = 1.0
+    feedback_channel_weight: NotNegative = 1.0
+    feedback_anchor_weight: NotNegative = 0.0
+    feedback_weighting: Literal["gap", "understanding", "none"] = "gap"
+    feedback_block_gate: bool = True
+    feedback_conflict_gate: bool = True
+    feedback_learning_rate: NotNegative = 0.2
+    feedback_gradient_norm: Positive | None = 1.0
+    feedback_tunes: Literal["all", "tail", "head"] = "all"
+    feedback_batch_norm: Literal["eval", "train"] = "eval"
+    feedback_rollback: bool = True
+
+
+class FFKD(_FFKD):
+    method: Literal["ffkd"]
+
+
+class FFKDPublic(_FFKD):
+    """In the form of the public code: plain CKA, constant weights, sums, no safeguards."""
+
+    method: Literal["ffkd-public"]
+    cka: Literal["unbiased", "biased", "shuffled", "off"] = "biased"
+    feedback_start: Share = 0.0
+    feedback_stop: Share = 1.0
+    feedback_weighting: Literal["gap", "understanding", "none"] = "none"
+    feedback_conflict_gate: bool = False
+    feedback_learning_rate: NotNegative = 0.05
+    feedback_gradient_norm: Positive | None = None
+    feedback_batch_norm: Literal["eval", "train"] = "train"
+    feedback_rollback: bool = False
+
+
+class FFKDAdapt(_FFKD):
+    """The teacher adapts to the student's images by cross-entropy alone."""
+
+    method: Literal["ffkd-adapt"]
+    feedback_kd_weight: NotNegative = 0.0
+    feedback_channel_weight: NotNegative = 0.0
 
 
 class Nothing(Section):
@@ -49,5 +175,8 @@ class Nothing(Section):
     method: Literal["none"]
 
 
-Distill = Annotated[Label | KD | SLD | Nothing, Field(discriminator="method")]
-METHODS = ("label", "kd", "sld", "none")
+_Method = Label | KD | DKD | LSKD | DIST | Channel | SLD | FFKD | FFKDPublic | FFKDAdapt | Nothing
+Distill = Annotated[_Method, Field(discriminator="method")]
+SECTIONS: dict[str, type[Section]] = {get_args(one.model_fields["method"].annotation)[0]: one for one in get_args(_Method)}
+METHODS = tuple(SECTIONS)
+TEACHER_LEARNS = (FFKD, FFKDPublic, FFKDAdapt)

@@ -11,14 +11,14 @@ from pydantic_core import ErrorDetails
 
 from edgekd.core.nearest import did_you_mean, nearest
 from edgekd.recipe import not_yet
-from edgekd.recipe.distill import KD, METHODS, SLD, Label, Nothing
+from edgekd.recipe.distill import METHODS
+from edgekd.recipe.distill import SECTIONS as DISTILL
 from edgekd.recipe.problem import Path, Problem, Problems, dotted, shown
 from edgekd.recipe.schema import Compute, Data, Quantize, Recipe, Student, TargetSpec, Teacher
 
 _SECTIONS: dict[str, type[BaseModel]] = {
     "compute": Compute, "data": Data, "teacher": Teacher, "student": Student, "quantize": Quantize,
 }  # fmt: skip
-_METHODS: dict[str, type[BaseModel]] = dict(zip(METHODS, (Label, KD, SLD, Nothing), strict=True))
 _WANTED = {
     "int_type": "a whole number", "int_from_float": "a whole number", "float_type": "a number", "string_type": "text",
     "bool_type": "true or false", "tuple_type": "a list, such as [1, 2]", "finite_number": "a finite number",
@@ -101,7 +101,7 @@ def _model_of(section: Path, data: object) -> type[BaseModel] | None:
         case ():
             return Recipe
         case ("distill",):
-            return _METHODS.get(_method(data) or "")
+            return DISTILL.get(_method(data) or "")
         case ("targets", _):
             return TargetSpec
         case (str(name),):

@@ -20,11 +20,11 @@ from pydantic import (
 
 from edgekd.core import Gate, RecipeError
 from edgekd.core.nearest import did_you_mean
-from edgekd.recipe.distill import Distill, Nothing
+from edgekd.recipe.distill import TEACHER_LEARNS, Distill, Nothing
 from edgekd.recipe.gates import nested, read_gates
 from edgekd.recipe.metrics import STAGES, gates_json_schema
 from edgekd.recipe.problem import Problem, Problems, shown
-from edgekd.recipe.section import Identifier, Name, PlainName, Section, Seed
+from edgekd.recipe.section import Identifier, Name, PlainName, Positive, Section, Seed
 from edgekd.recipe.source import Source
 from edgekd.recipe.training import Training
 
@@ -68,14 +68,16 @@ def _image_size(value: object) -> int | tuple[int, int]:
     return value if isinstance(value, int) else (sides[0], sides[1])
 
 
-def _weights(*words: str) -> AfterValidator:
+def _weights(*words: str, onnx: bool = False) -> AfterValidator:
     """A word of ``words`` or the path of a weights file. A bare word that is no file name is taken for a misspelt word."""
 
     def check(value: str) -> str:
+        if onnx and value.endswith(".onnx") and "\0" not in value:
+            return value
         if value in words or (("/" in value or value.endswith((".safetensors", ".pt", ".pth"))) and "\0" not in value):
             return value
         if value.endswith(".onnx"):
-            raise ValueError("must not be an ONNX file", "this version reads .safetensors, .pt and .pth")
+            raise ValueError("must not be an ONNX file, which cannot be trained", "a .safetensors, .pt or .pth file")
         what = f"unknown weights {shown(value)}{did_you_mean(value, words)}"
         raise Problems([Problem((), what, value, f"one of: {', '.join(words)}, or the path of a .safetensors, .pt or .pth file")])
 
@@ -100,21 +102,26 @@ def _refuse_another_width(role: str, weights: str, width: float) -> None:
 
 
 class Compute(Section):
-    """Where training runs. precision auto: bf16 where measured to be faster."""
+    """Where training runs. precision auto: bf16 where measured to be faster. devices: how many train together."""
 
+    devices: Annotated[int, Field(ge=1, le=1024)] = 1
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: Annotated[Literal["auto"] | int, PlainValidator(_threads, json_schema_input_type=Literal["auto"] | int)] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
 
 
 class Data(Section):
-    """Images with labels. hflip None: what suits the source (digits are not mirrored, photographs are)."""
+    """Images with labels. hflip None: what suits the source (digits are not mirrored, photographs are).
 
-    source: Literal["digits", "imagefolder"]
+    train_per_class: at most that many images a class are trained on, chosen by ``split_seed``; None: all.
+    """
+
+    source: Literal["digits", "imagefolder", "cifar10", "cifar100", "imagenet"]
     path: Annotated[str, AfterValidator(_folder)] | None = None
     image_size: Annotated[int | tuple[int, int], PlainValidator(_image_size, json_schema_input_type=int | tuple[int, int])]
     split_seed: Seed = 0
     hflip: bool | None = None
+    train_per_class: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
 
     @property
     def height_width(self) -> tuple[int, int]:
@@ -123,9 +130,9 @@ class Data(Section):
 
     @model_validator(mode="after")
     def _path_fits_source(self) -> Data:
-        if self.source == "imagefolder" and self.path is None:
+        if self.source != "digits" and self.path is None:
             raise Problems(
-                [Problem((), "data.path is missing: imagefolder reads images from a folder", fix="path: FOLDER", on="key")]
+                [Problem((), f"data.path is missing: {self.source} reads images from a folder", fix="path: FOLDER", on="key")]
             )
         if self.source == "digits" and self.path is not None:
             what = "data.path has no meaning for digits, which come with edgekd"
@@ -133,14 +140,50 @@ class Data(Section):
         return self
 
 
-class Teacher(Training):
-    """A model with weights from a file or torchvision, or trained here. tune: which part trains."""
+class Normalization(Section):
+    """What is taken from pixels in 0..1, and what they are then divided by, channel by channel."""
 
-    model: Identifier
+    mean: Annotated[tuple[float, float, float], Field(strict=False)]
+    std: Annotated[tuple[Positive, Positive, Positive], Field(strict=False)]
+
+
+class Teacher(Training):
+    """A model with weights from a file or torchvision, or trained here; or an ONNX file, which needs no model.
+
+    tune: which part trains. seed: its own, so that students of other seeds share it; None: the recipe's. normalization: of an
+    ONNX file's inputs; None: as the student's.
+    """
+
+    model: Identifier | None = None
     width: Annotated[float, Field(gt=0, le=10)] = 1.0
-    weights: Annotated[str, _weights("train", "imagenet")] = "train"
+    weights: Annotated[str, _weights("train", "imagenet", onnx=True)] = "train"
     tune: Literal["all", "head"] = "all"
     epochs: Annotated[int, Field(ge=0, le=100_000)] = 0
+    seed: Seed | None = None
+    normalization: Literal["imagenet"] | Normalization | None = None
+
+    @property
+    def is_onnx(self) -> bool:
+        return self.weights.endswith(".onnx")
+
+    @model_validator(mode="after")
+    def _is_a_model_or_an_onnx_file(self) -> Teacher:
+        if not self.is_onnx and self.model is None:
+            raise Problems([Problem(("model",), "teacher.model is missing", fix="add model: resnet18", on="key")])
+        if not self.is_onnx and self.normalization is not None:
+            what = "teacher.normalization is for an ONNX teacher; other teachers see what the student sees"
+            raise Problems([Problem(("normalization",), what, fix="leave it out", on="key")])
+        if self.is_onnx:
+            without = [
+                ("model", self.model),
+                ("epochs", self.epochs or None),
+                ("tune", None if self.tune == "all" else self.tune),
+            ]
+            if misplaced := [(key, value) for key, value in without if value is not None]:
+                key, value = misplaced[0]
+                what = f"teacher.{key} has no meaning with an ONNX file, which is used as it is"
+                raise Problems([Problem((key,), what, str(value), f"leave {key} out", on="key")])
+        return self
 
     @model_validator(mode="after")
     def _has_something_to_learn_from(self) -> Teacher:
@@ -230,6 +273,11 @@ class Recipe(Section):
             if name in STAGES:  # a step's folder in the run is STAGE or TARGET/STAGE
                 what = f"a target cannot be called '{name}', which is the name of a stage"
                 raise Problems([Problem(("targets", name), what, name, "choose another name, such as cpu", on="key")])
+        if isinstance(self.distill, TEACHER_LEARNS) and self.teacher.is_onnx:
+            what = f"distill.method: {self.distill.method} trains the teacher, which an ONNX file does not allow"
+            raise Problems(
+                [Problem(("distill", "method"), what, self.distill.method, "another method, or a teacher with a model")]
+            )
         if isinstance(self.distill, Nothing) and self.student.weights == "none":
             what = "distill.method: none skips the training, but student.weights gives no trained student"
             raise Problems([Problem(("distill", "method"), what, "none", "student.weights: PATH, or a method that trains")])

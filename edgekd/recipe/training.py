@@ -1,16 +1,31 @@
-"""Training: the keys of every section that trains. SGD with momentum, linear warm-up, cosine to zero."""
+"""Training: the keys of every section that trains. SGD with momentum, linear warm-up, cosine to zero or steps."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from edgekd.recipe.section import NotNegative, Section
+from edgekd.recipe.section import NotNegative, Positive, Section
+
+
+def _rising(value: tuple[float, ...]) -> tuple[float, ...]:
+    if list(value) != sorted(set(value)):
+        raise ValueError("must rise", "such as [0.6, 0.8]")
+    return value
+
+
+Milestones = Annotated[
+    tuple[Annotated[float, Field(gt=0, lt=1)], ...], Field(strict=False, max_length=32), AfterValidator(_rising)
+]
 
 
 class Training(Section):
-    """warmup: share of the training over which the learning rate rises from zero. Times are shares or epochs, never steps."""
+    """Times are shares of the training or epochs, never steps.
+
+    warmup: over which the learning rate rises from zero. milestones: after each the learning rate falls to a tenth; without
+    any, it falls along a cosine. gradient_norm: gradients above are scaled down to it; null: never.
+    """
 
     epochs: Annotated[int, Field(ge=1, le=100_000)]
     batch_size: Annotated[int, Field(ge=2, le=65_536)] = 64  # one image has no batch statistics
@@ -18,3 +33,5 @@ class Training(Section):
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: NotNegative = 5e-4
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    milestones: Milestones = ()
+    gradient_norm: Positive | None = 5.0

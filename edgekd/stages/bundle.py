@@ -79,7 +79,7 @@ def _card(context: Context) -> bundle.Card:
             measured += [(name, one) for one in context.inputs[f"{name}/benchmark"].outcome.measurements]
     return bundle.Card(
         student=f"{recipe.student.model} (width {recipe.student.width:g})",
-        teacher=f"{recipe.teacher.model} (width {recipe.teacher.width:g})",
+        teacher=f"{recipe.teacher.model} (width {recipe.teacher.width:g})" if recipe.teacher.model else "an ONNX file",
         method=recipe.distill.method,
         data=recipe.data.source,
         counts=images.counts,

@@ -6,6 +6,7 @@ import sys
 
 import edgekd.recipe as room
 from edgekd.recipe import STAGES, json_schema
+from edgekd.recipe.distill import METHODS
 
 
 def test_every_public_name_exists_and_is_listed_once():
@@ -29,4 +30,4 @@ def test_the_json_schema_knows_every_section_and_every_metric():
     latency = stages["benchmark"]["additionalProperties"]["properties"]["latency_ms"]
     assert (list(latency["properties"]), latency["additionalProperties"]) == (["p50", "p90", "p99"], False)
     methods = schema["properties"]["distill"]["discriminator"]["mapping"]
-    assert set(methods) == {"label", "kd", "sld", "none"}
+    assert set(methods) == {*METHODS}
