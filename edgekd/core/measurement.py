@@ -17,6 +17,7 @@ class Measurement:
     low, high: the interval as reported (two-sided 95 %, or min-max over rounds); None where the number has no interval.
     counts: what the interval is made from, so that a gate can ask at another confidence: (hits,) of n for a share,
     (lost, won) of n for a paired difference, empty otherwise. rounds: one value a round for timing measurements.
+    right: for a share, which of the n were hits (``core.bits``), so that two shares of the same images can be paired.
     suspect: reasons why the conditions make the number inconclusive. n_needed: set when n is below what the number needs.
     """
 
@@ -31,13 +32,15 @@ class Measurement:
     suspect: tuple[str, ...] = ()
     n_needed: int | None = None
     conditions: Mapping[str, Any] = field(default_factory=dict)
+    right: str = ""
 
     @property
     def has_interval(self) -> bool:
         return self.low is not None and self.high is not None and math.isfinite(self.low) and math.isfinite(self.high)
 
     def as_json(self) -> dict[str, Any]:
-        """Every field, in JSON types; a value or a round that is not finite is left out and named in ``suspect``."""
+        """Every field, in JSON types, ``right`` only where there is one; a value or a round that is not finite is left out and
+        named in ``suspect``."""
         odd = self.value is not None and not math.isfinite(self.value)
         suspect = [*self.suspect, *([f"the value was {self.value}"] if odd else [])]
         suspect += [f"a round was measured as {value}" for value in self.rounds if not math.isfinite(value)]
@@ -53,6 +56,7 @@ class Measurement:
             "suspect": suspect,
             "n_needed": self.n_needed,
             "conditions": dict(self.conditions),
+            **({"right": self.right} if self.right else {}),
         }
 
     @staticmethod

@@ -1,15 +1,19 @@
-"""Intervals that do not lie: Wilson for a share, Bonett-Price for a paired difference, ranks and rounds for latency.
+"""Intervals that do not lie: Wilson for a share, Bonett-Price for a paired difference, Agresti-Caffo for one that is not paired,
+Student's t over seeds, ranks and rounds for latency.
 
 Sources: Wilson 1927; Bonett & Price 2012, "Adjusted Wald confidence interval for a difference of binomial proportions based
-on paired data"; MLPerf Inference loadgen, SingleStream (percentile by rank, early-stopping query counts).
+on paired data"; Agresti & Caffo 2000, "Simple and effective confidence intervals for proportions and differences of
+proportions result from adding two successes and two failures"; MLPerf Inference loadgen, SingleStream (percentile by rank,
+early-stopping query counts).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from statistics import NormalDist, median
+from statistics import NormalDist, fmean, median, stdev
 
+from edgekd.core.bits import packed
 from edgekd.core.errors import InputError
 from edgekd.core.measurement import Measurement
 
@@ -50,6 +54,63 @@ def bonett_price_interval(lost: int, won: int, n: int, z: float) -> tuple[float,
     return max(-1.0, centre - half), min(1.0, centre + half)
 
 
+def agresti_caffo_interval(hits: int, n: int, other_hits: int, other_n: int, z: float) -> tuple[float, float]:
+    """Interval of hits / n - other_hits / other_n, of samples that have nothing to do with one another; never of zero width.
+
+    Raises InputError: an n < 1 or hits outside 0..n.
+    """
+    if min(n, other_n) < 1 or not 0 <= hits <= n or not 0 <= other_hits <= other_n:
+        raise InputError("a share needs 0 <= hits <= n and n >= 1", seen=f"{hits} of {n}, {other_hits} of {other_n}")
+    p, q = (hits + 1) / (n + 2), (other_hits + 1) / (other_n + 2)
+    half = z * math.sqrt(p * (1 - p) / (n + 2) + q * (1 - q) / (other_n + 2))
+    return max(-1.0, p - q - half), min(1.0, p - q + half)
+
+
+def student_t_two_sided(confidence: float, degrees: int) -> float:
+    """The t with P(|T| <= t) = confidence for Student's distribution. Raises InputError: degrees < 1, confidence outside (0, 1).
+
+    Source: Abramowitz & Stegun 1964, 26.7.3 and 26.7.4, inverted by bisection on the angle atan(t / sqrt(degrees)).
+    """
+    if degrees < 1 or not 0 < confidence < 1:
+        raise InputError("Student's t needs a degree of freedom and 0 < confidence < 1", seen=f"{degrees=}, {confidence=}")
+    low, high = 0.0, math.pi / 2
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _within(middle, degrees) < confidence else (low, middle)
+    return math.tan(low) * math.sqrt(degrees)
+
+
+def _within(angle: float, degrees: int) -> float:
+    """P(|T| <= tan(angle) * sqrt(degrees))."""
+    odd = degrees % 2
+    term = math.cos(angle) if odd else 1.0
+    total = term if degrees > 1 else 0.0
+    for at in range(2 + odd, degrees - 1, 2):
+        term *= (at - 1) / at * math.cos(angle) ** 2
+        total += term
+    return 2 / math.pi * (angle + math.sin(angle) * total) if odd else math.sin(angle) * total
+
+
+def mean_over_seeds(values: Sequence[float]) -> tuple[float, float | None]:
+    """(mean, its standard error); no error from a single value. Raises InputError: no values."""
+    if not values:
+        raise InputError("a mean needs a value")
+    return fmean(values), stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
+
+
+def difference_over_seeds(differences: Sequence[float], least: float) -> tuple[float, float, float]:
+    """(mean, low, high) of a paired difference, one value a seed, at 95 % by Student's t.
+
+    least: the smallest difference that could be seen, one image. The spread over seeds counts as no less: a few equal
+    differences are chance, not certainty. Raises InputError: fewer than two seeds.
+    """
+    if len(differences) < 2:
+        raise InputError("an interval over seeds needs two of them", seen=str(len(differences)))
+    mean, spread = fmean(differences), max(stdev(differences), least)
+    half = student_t_two_sided(REPORTED_CONFIDENCE, len(differences) - 1) * spread / math.sqrt(len(differences))
+    return mean, mean - half, mean + half
+
+
 def share(name: str, right: Sequence[bool], **conditions: object) -> Measurement:
     """Accuracy as a Measurement in 0...1: ``right`` holds one truth value an image. An empty sequence gives n = 0, value None."""
     n, hits = len(right), sum(1 for one in right if one)
@@ -57,7 +118,7 @@ def share(name: str, right: Sequence[bool], **conditions: object) -> Measurement
         return Measurement(name, None, "fraction", 0, conditions=conditions)
     low, high = wilson_interval(hits, n, z_two_sided(REPORTED_CONFIDENCE))
     stated = {"interval": "Wilson 95 %", **conditions}
-    return Measurement(name, hits / n, "fraction", n, low, high, counts=(hits,), conditions=stated)
+    return Measurement(name, hits / n, "fraction", n, low, high, counts=(hits,), conditions=stated, right=packed(right))
 
 
 def paired_drop(name: str, right_reference: Sequence[bool], right_candidate: Sequence[bool], **conditions: object) -> Measurement:

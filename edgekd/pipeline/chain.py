@@ -72,6 +72,20 @@ CHAIN: tuple[Stage, ...] = (
 
 STAGES: Mapping[str, Stage] = {stage.name: stage for stage in CHAIN}
 
+# What a sweep asks beside the chain: how good each fp32 network is on the test images, right after it is made.
+EXAMS: Mapping[str, Stage] = {
+    "teacher": Stage(
+        "teacher_exam", 1, "edgekd.stages.exam:teacher", ("teacher",), ("data",),
+        ("data", "device", "models"), torch=True, data=True,
+    ),
+    "distill": Stage(
+        "exam", 1, "edgekd.stages.exam:student", ("distill",), ("data",),
+        ("data", "device", "models"), torch=True, data=True,
+    ),
+}  # fmt: skip
+OPEN_TEST = ("teacher_exam", "exam", "benchmark")
+ASKED_BEFOREHAND = ("sketch", "preflight")  # of a student that nobody has trained yet: what a sweep compares is trained
+
 
 @dataclass(frozen=True)
 class Step:
@@ -86,13 +100,17 @@ class Step:
         return f"{self.target}/{self.stage.name}" if self.target else self.stage.name
 
 
-def steps(targets: tuple[str, ...], until: str | None = None) -> Iterator[Step]:
-    """The steps of a run in order, up to and with stage ``until``."""
+def steps(targets: tuple[str, ...], until: str | None = None, *, exams: bool = False) -> Iterator[Step]:
+    """The steps of a run in order, up to and with stage ``until``. exams: as in a sweep."""
     for stage in CHAIN:
+        if exams and stage.name in ASKED_BEFOREHAND:
+            continue
         if stage.per_target:
             yield from (Step(stage, target) for target in targets)
         else:
             yield Step(stage)
+        if exams and stage.name in EXAMS:
+            yield Step(EXAMS[stage.name])
         if stage.name == until:
             return
 

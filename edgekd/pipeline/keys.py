@@ -19,7 +19,7 @@ import edgekd
 from edgekd import data, export, targets
 from edgekd.core import Outcome, digest
 from edgekd.core.files import sha256_of
-from edgekd.pipeline.chain import CHAIN, Stage, Step
+from edgekd.pipeline.chain import CHAIN, EXAMS, Stage, Step
 from edgekd.recipe import Nothing, Recipe
 from edgekd.stages.images import normalization_of
 
@@ -118,8 +118,11 @@ def _that_counts(name: str, section: Any, recipe: Recipe, stage: Stage) -> Any:
             return {"calibration_images": section["calibration_images"]}
         case _, "data":
             return {key: value for key, value in section.items() if key != "path"}
+        case "teacher", "seed":
+            return recipe.teacher_seed
         case _, "teacher" | "student":
-            return {**section, "weights": "file" if recipe.weights_file(name) else section["weights"]}
+            kept = {key: value for key, value in section.items() if key != "seed"}
+            return {**kept, "weights": "file" if recipe.weights_file(name) else section["weights"]}
         case _, "targets":
             return {target: {key: one[key] for key in one if key != "required"} for target, one in section.items()}
         case _:
@@ -207,7 +210,7 @@ def source_digest(stage: Stage) -> str:
     """Hash of the stage's own file, of what stages share, and of the rooms it uses with their templates and tables: changed
     code never reuses an old result."""
     package = Path(edgekd.__file__).parent
-    others = {_file_of(one) for one in CHAIN if one is not stage}
+    others = {_file_of(one) for one in (*CHAIN, *EXAMS.values())} - {_file_of(stage)}
     shared = [path for path in (package / "stages").glob("*.py") if path.name not in others]
     rooms = [path for room in ("core", *stage.rooms) for path in (package / room).rglob("*")]
     state = hashlib.sha256()

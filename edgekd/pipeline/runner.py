@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from edgekd.core import (
 )
 from edgekd.core.files import disk_problems
 from edgekd.core.lock import locked
-from edgekd.pipeline.chain import CHAIN, Step, needed_steps, steps
+from edgekd.pipeline.chain import OPEN_TEST, Step, needed_steps, steps
 from edgekd.pipeline.control import Control
 from edgekd.pipeline.judging import judgements, to_be_renewed
 from edgekd.pipeline.keys import Keys, key_of
@@ -54,8 +56,8 @@ class Runner:
         self.run_dir, self.store, self.listen, self.control = run_dir, store, listen, control
         self.keys = Keys(self.recipe, store.folder / "digests.json", smoke=control.smoke)
         self.target_names = tuple(recipe.targets)
-        self.steps = tuple(steps(self.target_names))
-        self.wanted = frozenset(steps(self.target_names, control.until))
+        self.steps = tuple(steps(self.target_names, exams=control.exams))
+        self.wanted = frozenset(steps(self.target_names, control.until, exams=control.exams))
         self.state = State(run_dir / "state.json")
         self.openings = Openings(store.folder / "test_opened.json")
         self.not_measured = self.keys.not_measured
@@ -72,8 +74,8 @@ class Runner:
             self.state.claim(smoke=self.control.smoke)
             try:
                 described = self._described()
-                for stage in CHAIN:
-                    for step in (step for step in self.steps if step.stage is stage and step in self.wanted):
+                for _, of_stage in groupby(self.steps, key=lambda step: step.stage):
+                    for step in (step for step in of_stage if step in self.wanted):
                         self._take(step, worker)
                     if self._failed() and not self.control.keep_going:
                         break
@@ -164,9 +166,12 @@ class Runner:
 
     def _make(self, step: Step, key: str, parts: Mapping[str, Any], inputs: Mapping[str, Row], worker: Worker) -> Stored:
         self._require_disk()
-        with self.store.lock(key), self.store.new_folder(key) as folder:
+        wait_s = math.inf if self.control.exams else 0.0
+        with self.store.lock(key, wait_s=wait_s), self.store.new_folder(key) as folder:
+            if self.control.exams and (stored := self._reusable(step, key)) is not None:  # made while this one waited
+                return stored
             started = time.monotonic()
-            if step.stage.name == "benchmark" and not self.control.smoke:
+            if step.stage.name in OPEN_TEST and not self.control.smoke:
                 self.openings.add(self.keys.described.digest)
             if step.stage.torch:
                 outcome = worker.run(self._request(step, key, folder, inputs), lambda event: self._progress(step, event))

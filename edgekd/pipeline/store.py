@@ -67,9 +67,9 @@ class Store:
         return None if damaged else stored
 
     @contextmanager
-    def lock(self, key: str) -> Iterator[None]:
-        """Hold this key while its step is made. Raises LockedError if another run makes it right now."""
-        with locked(self.folder / f"{key}.lock", f"the step {key[:12]}"):
+    def lock(self, key: str, *, wait_s: float = 0.0) -> Iterator[None]:
+        """Hold this key while its step is made. Raises LockedError if another run still makes it after ``wait_s``."""
+        with locked(self.folder / f"{key}.lock", f"the step {key[:12]}", wait_s=wait_s):
             yield
 
     def checkpoint(self, key: str) -> Path:

@@ -292,6 +292,11 @@ class Recipe(Section):
         """A path of the recipe as a path of this machine: ``~`` is the home, relative ones start at the recipe's folder."""
         return self.folder / Path(path).expanduser()
 
+    @property
+    def teacher_seed(self) -> int:
+        """What the teacher's training draws from: the teacher's own seed, or the recipe's."""
+        return self.seed if self.teacher.seed is None else self.teacher.seed
+
     def weights_file(self, role: Literal["teacher", "student"]) -> Path | None:
         """The weights file of a network on this machine; None where a word stands for the weights (train, none, imagenet)."""
         weights = (self.teacher if role == "teacher" else self.student).weights

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from edgekd import distill, models
 from edgekd.core import Outcome, share
 from edgekd.stages.accuracy import expected_calibration_error, right, top5
@@ -14,6 +16,8 @@ from edgekd.stages.training import train
 
 def run(context: Context) -> Outcome:
     """Makes teacher.safetensors and curves.json; measures top1, top5 and ece."""
+    own_seed = context.recipe.model_copy(update={"seed": context.recipe.teacher_seed})
+    context = replace(context, recipe=own_seed)
     device = set_up(context.recipe)
     images, section = open_images(context), context.recipe.teacher
     images.check_readable()  # a broken test image is told now, not after the training

@@ -11,9 +11,13 @@ from hypothesis import strategies as st
 from edgekd.core import InputError, over_rounds, paired_drop, percentile_over_rounds, share
 from edgekd.core.statistics import (
     LEAST_ROUNDS,
+    agresti_caffo_interval,
     bonett_price_interval,
+    difference_over_seeds,
     least_queries,
+    mean_over_seeds,
     percentile_by_rank,
+    student_t_two_sided,
     wilson_interval,
     z_two_sided,
 )
@@ -157,3 +161,51 @@ def test_six_rounds_cover_their_median_with_at_least_95_percent():
     draws = [[generator.gauss(5.0, 1.0) for _ in range(LEAST_ROUNDS)] for _ in range(4000)]
     covered = sum(min(values) <= 5.0 <= max(values) for values in draws) / len(draws)
     assert covered == pytest.approx(1 - 2 * 0.5**LEAST_ROUNDS, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("degrees", "confidence", "t"),  # NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.6.7.2
+    [(1, 0.95, 12.706), (2, 0.95, 4.303), (3, 0.95, 3.182), (4, 0.95, 2.776), (9, 0.99, 3.250), (30, 0.95, 2.042)],
+)
+def test_students_t_is_that_of_the_printed_tables(degrees, confidence, t):
+    assert student_t_two_sided(confidence, degrees) == pytest.approx(t, abs=5e-4)
+
+
+def test_students_t_becomes_the_normal_quantile():
+    assert student_t_two_sided(0.95, 20_000) == pytest.approx(z_two_sided(0.95), abs=2e-4)
+
+
+@given(st.integers(1, 60), st.floats(0.01, 0.99), st.floats(0.001, 0.009))
+def test_students_t_rises_with_confidence_and_falls_with_seeds(degrees, confidence, more):
+    t = student_t_two_sided(confidence, degrees)
+    assert 0 < student_t_two_sided(confidence, degrees + 1) < t < student_t_two_sided(confidence + more, degrees)
+
+
+@given(st.lists(st.floats(-1, 1), min_size=2, max_size=9), st.floats(1e-4, 0.1))
+def test_an_interval_over_seeds_holds_its_mean_has_a_width_and_turns_with_the_sign(differences, least):
+    mean, low, high = difference_over_seeds(differences, least)
+    assert low < mean < high
+    assert difference_over_seeds([-one for one in differences], least) == pytest.approx((-mean, -high, -low))
+
+
+def test_equal_differences_of_two_seeds_are_no_certainty():
+    mean, low, high = difference_over_seeds([0.01, 0.01], 0.01)  # one image of a hundred, twice
+    assert mean == 0.01 and low < 0 < high
+
+
+def test_a_difference_over_seeds_by_hand():  # 1 %, 2 %, 3 %: s.e. 1 % / sqrt 3, t of two degrees 4.303
+    assert difference_over_seeds([0.01, 0.02, 0.03], 0.001) == pytest.approx((0.02, 0.02 - 0.02484, 0.02 + 0.02484), abs=1e-5)
+    with pytest.raises(InputError):
+        difference_over_seeds([0.01], 0.001)
+
+
+def test_the_mean_over_seeds_has_an_error_only_from_two_on():
+    assert mean_over_seeds([0.5]) == (0.5, None)
+    assert mean_over_seeds([0.4, 0.6]) == pytest.approx((0.5, 0.1))
+
+
+@given(st.integers(0, 40), st.integers(0, 40))
+def test_two_shares_that_are_not_paired_differ_by_an_interval_that_turns_with_them(hits, others):
+    low, high = agresti_caffo_interval(hits, 40, others, 40, 1.96)
+    assert low < high and agresti_caffo_interval(others, 40, hits, 40, 1.96) == pytest.approx((-high, -low))
+    assert (low <= 0 <= high) or (low > 0) == (hits > others)

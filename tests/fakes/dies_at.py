@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "pipeline"))  # where toy_stages.py lies
 
 from edgekd.cli import main
-from edgekd.pipeline import Stage, Store, chain, keys, runner
+from edgekd.pipeline import Stage, Store, chain, keys
 
 RECIPE = """\
 edgekd: 1
@@ -38,7 +38,7 @@ WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
 
 
 def use_toy_chain():
-    chain.CHAIN = runner.CHAIN = keys.CHAIN = STAGES
+    chain.CHAIN = keys.CHAIN = STAGES
     chain.STAGES = {stage.name: stage for stage in STAGES}
     keys.source_digest = lambda stage: "toy"
     os.fsync = lambda handle: sys.audit("os.fsync", handle)  # a kill loses nothing the kernel has; without it this is fast

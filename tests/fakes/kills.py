@@ -25,9 +25,9 @@ targets:
 # Only what trains, and what is made of it: the stages before it time a device. Progress is told at every step.
 _PROGRAM = """\
 import sys
-import edgekd.cli.progress, edgekd.pipeline.chain as chain, edgekd.pipeline.runner as runner
+import edgekd.cli.progress, edgekd.pipeline.chain as chain
 edgekd.cli.progress.PLAIN_EVERY_S = 0.0
-chain.CHAIN = runner.CHAIN = tuple(stage for stage in chain.CHAIN if stage.name not in ("sketch", "preflight"))
+chain.CHAIN = tuple(stage for stage in chain.CHAIN if stage.name not in ("sketch", "preflight"))
 from edgekd.cli import main
 main(sys.argv[1:])
 """

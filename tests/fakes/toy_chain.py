@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edgekd.pipeline import Control, Runner, Stage, Store, chain, runner
+from edgekd.pipeline import Control, Runner, Stage, Store, chain
 from edgekd.recipe import load
 
 RECIPE = """\
@@ -37,7 +37,6 @@ def toy_chain(request, monkeypatch):
     )
     monkeypatch.setattr(chain, "CHAIN", stages)
     monkeypatch.setattr(chain, "STAGES", {stage.name: stage for stage in stages})
-    monkeypatch.setattr(runner, "CHAIN", stages)
     monkeypatch.setattr("edgekd.pipeline.keys.source_digest", lambda stage: "toy")
     return torch
 

@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from edgekd.cli import main
-from edgekd.pipeline import chain, runner
+from edgekd.pipeline import chain
 
 PARENT = pytest.mark.parametrize("toy_chain", [False], indirect=True, ids=["in the parent"])
 HOLD = """
@@ -102,7 +102,6 @@ def test_a_run_moved_as_a_whole_is_whole_and_goes_on_where_it_was(typed, walk, t
 def own_images(tmp_path, toy_chain, monkeypatch):
     """A folder of images that the toy stages, as the real ones, depend on; returns the words that name it."""
     stages = tuple(replace(stage, data=True) for stage in chain.CHAIN)
-    monkeypatch.setattr(runner, "CHAIN", stages)
     monkeypatch.setattr(chain, "CHAIN", stages)
     monkeypatch.setattr(chain, "STAGES", {stage.name: stage for stage in stages})
     random = np.random.default_rng(0)

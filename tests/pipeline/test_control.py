@@ -27,7 +27,7 @@ def walk(walk, toy_chain, monkeypatch):
         Stage("benchmark", 1, "toy_stages:timed", ("distill",), (), (), per_target=True),
         Stage("bundle", 1, "toy_stages:bundled", ("benchmark",), ("name",), ()),
     )
-    for module in (chain, runner, verdict):
+    for module in (chain, verdict):
         monkeypatch.setattr(module, "CHAIN", stages)
     monkeypatch.setattr(chain, "STAGES", {stage.name: stage for stage in stages})
     monkeypatch.setattr(Keys, "_identity", lambda keys, target: {"arch": "toy"})

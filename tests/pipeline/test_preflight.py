@@ -3,7 +3,7 @@
 import pytest
 
 from edgekd.core import Verdict
-from edgekd.pipeline import Stage, chain, run_document, run_verdict, runner, target_verdicts, verdict
+from edgekd.pipeline import Stage, chain, run_document, run_verdict, target_verdicts, verdict
 from edgekd.pipeline.keys import Keys
 from edgekd.recipe import load
 from edgekd.report.document import parse
@@ -23,7 +23,7 @@ def walk(walk, toy_chain, monkeypatch):
         Stage("build", 1, "toy_stages:prepared", ("distill",), (), (), per_target=True, prepares=True),
         Stage("benchmark", 1, "toy_stages:timed", ("distill", "build"), (), (), per_target=True),
     )
-    for module in (chain, runner, verdict):
+    for module in (chain, verdict):
         monkeypatch.setattr(module, "CHAIN", stages)
     monkeypatch.setattr(chain, "STAGES", {stage.name: stage for stage in stages})
     monkeypatch.setattr(Keys, "_identity", lambda keys, target: {"arch": "toy"})
