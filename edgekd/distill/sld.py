@@ -17,10 +17,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from edgekd.distill.kd import divergence_terms
 from edgekd.distill.method import Batch, Method, in_full
+from edgekd.distill.standardized import standardized
 
 
 def swap(logits: Tensor, labels: Tensor) -> Tensor:
@@ -51,16 +54,19 @@ def sld_loss(
     gradient. labels: int64 [B]. pseudo_teacher: add the swapped student as a second teacher; as published its own gradient
     flows too, unless ``detach_pseudo_teacher``. Computed in float32 (float64 if the student's logits are).
     """
-    terms = _terms(
-        student_views, teacher_views, labels, temperatures, pseudo_teacher, detach_pseudo_teacher, ce_weight, kd_weight
-    )
-    return terms.sum()
+    student_VBC, target_VBC = torch.stack(list(student_views)), swap(torch.stack(list(teacher_views)), labels)
+    flags, weights = (pseudo_teacher, detach_pseudo_teacher), (ce_weight, kd_weight)
+    return _terms(student_VBC, target_VBC, labels, temperatures, *flags, *weights).sum()
 
 
 @dataclass(frozen=True)
 class SLD(Method):
     """Logs beside its losses how often the swap changed something: where the teacher's rates are 0, SLD is plain
-    distillation with two views and several temperatures."""
+    distillation with two views and several temperatures.
+
+    swap: false leaves teacher and student as they are, which is that control; and where labels are wrong, swapping would teach
+    them with the teacher's authority.
+    """
 
     views: ClassVar[tuple[str, ...]] = ("weak", "strong")
 
@@ -69,14 +75,23 @@ class SLD(Method):
     kd_weight: float = 0.9
     pseudo_teacher_after: float = 0.625  # share of the epochs; published as "after epoch 150 of 240"
     detach_pseudo_teacher: bool = False
+    swap: bool = True
+    standardize: bool = False
 
     def student_loss(self, batch: Batch) -> dict[str, Tensor]:
-        student = [batch.student[view] for view in self.views]
-        teacher = [batch.teacher[view] for view in self.views]
-        pseudo = batch.progress > self.pseudo_teacher_after
-        weights = (self.ce_weight, self.kd_weight)
-        terms = _terms(student, teacher, batch.labels_B, self.temperatures, pseudo, self.detach_pseudo_teacher, *weights)
-        return dict(zip(("ce", "kd_teacher", "kd_pseudo_teacher"), terms.unbind(), strict=False))
+        student_VBC, teacher_VBC = (
+            torch.stack([logits[view] for view in self.views]) for logits in (batch.student, batch.teacher)
+        )
+        if self.standardize:
+            student_VBC, teacher_VBC = standardized(student_VBC), standardized(teacher_VBC)
+        target_VBC = swap(teacher_VBC, batch.labels_B) if self.swap else teacher_VBC
+        flags = (self.swap and batch.progress > self.pseudo_teacher_after, self.detach_pseudo_teacher)
+        terms = _terms(student_VBC, target_VBC, batch.labels_B, self.temperatures, *flags, self.ce_weight, self.kd_weight)
+        losses = dict(zip(("ce", "kd_teacher", "kd_pseudo_teacher"), terms.unbind(), strict=False))
+        if self.standardize:
+            each = [F.cross_entropy(batch.student[view], batch.labels_B) for view in self.views]
+            losses["ce"] = self.ce_weight * torch.stack(each).sum()
+        return losses
 
     def observe(self, batch: Batch) -> dict[str, Tensor]:
         """Share of rows whose largest logit is not the label's: ``swap_rate.{student,teacher}.{weak,strong}``."""
@@ -89,25 +104,25 @@ class SLD(Method):
 
 
 def _terms(
-    student_views: Sequence[Tensor],
-    teacher_views: Sequence[Tensor],
-    labels: Tensor,
+    student_VBC: Tensor,
+    target_VBC: Tensor,
+    labels_B: Tensor,
     temperatures: Sequence[float],
     pseudo_teacher: bool,
     detach_pseudo_teacher: bool,
     ce_weight: float,
     kd_weight: float,
 ) -> Tensor:
-    """The weighted terms [2 or 3]: cross-entropy, distance to the teacher, distance to the pseudo-teacher if it is on."""
-    student_VBC = in_full(torch.stack(list(student_views)))
-    teacher_VBC = torch.stack(list(teacher_views)).detach().to(student_VBC.dtype)
+    """The weighted terms [2 or 3]: cross-entropy, distance to the target, distance to the pseudo-teacher if it is on."""
+    student_VBC = in_full(student_VBC)
+    target_VBC = target_VBC.detach().to(student_VBC.dtype)
     flags, weights = (pseudo_teacher, detach_pseudo_teacher), (ce_weight, kd_weight)
-    terms: Tensor = _OnePass.apply(student_VBC, teacher_VBC, labels, tuple(temperatures), *flags, *weights)
+    terms: Tensor = _OnePass.apply(student_VBC, target_VBC, labels_B, tuple(temperatures), *flags, *weights)
     return terms
 
 
 class _OnePass(torch.autograd.Function):
-    """Terms and their gradients together. For each row, with p = softmax(s/T), q = softmax(t'/T):
+    """Terms and their gradients together. For each row, with p = softmax(s/T), q = softmax(t'/T) of the target:
 
     * CE: p_1 − onehot(y).
     * teacher, Σ_T T² KL(q ‖ p): Σ_T T (p − q).
@@ -120,7 +135,7 @@ class _OnePass(torch.autograd.Function):
     def forward(
         ctx: Any,
         student_VBC: Tensor,
-        teacher_VBC: Tensor,
+        target_VBC: Tensor,
         labels_B: Tensor,
         temperatures: tuple[float, ...],
         pseudo_teacher: bool,
@@ -133,16 +148,14 @@ class _OnePass(torch.autograd.Function):
         T_K111 = torch.tensor(temperatures, dtype=student_VBC.dtype)[:, None, None, None]
         T_K111 = T_K111.to(student_VBC.device, non_blocking=True)  # new_tensor would wait for a GPU
         log_p_KVBC = (student_VBC / T_K111).log_softmax(-1)
-        log_q_KVBC = (swap(teacher_VBC, labels_B) / T_K111).log_softmax(-1)
-        p_KVBC, q_KVBC, log_ratio_KVBC = log_p_KVBC.exp(), log_q_KVBC.exp(), log_q_KVBC - log_p_KVBC
-        # p − q without cancelling where they are close. Σ_C of it is 0, so it may join Σ q log(q/p), whose terms then all are
-        # ≥ 0: a small divergence keeps its digits.
-        change_KVBC = torch.where(log_ratio_KVBC > -1.0, q_KVBC * torch.expm1(-log_ratio_KVBC), p_KVBC - q_KVBC)
+        log_q_KVBC = (target_VBC / T_K111).log_softmax(-1)
+        p_KVBC = log_p_KVBC.exp()
+        terms_KVBC, change_KVBC = divergence_terms(p_KVBC, log_q_KVBC.exp(), log_q_KVBC - log_p_KVBC)
 
         log_p_VBC = student_VBC.log_softmax(-1)
         ce = -log_p_VBC.gather(-1, label_VB1).sum()
         ce_grad_VBC = log_p_VBC.exp().scatter_add_(-1, label_VB1, torch.full_like(label_VB1, -1, dtype=log_p_VBC.dtype))
-        kd = (T_K111**2 * (q_KVBC * log_ratio_KVBC + change_KVBC)).sum()
+        kd = (T_K111**2 * terms_KVBC).sum()
         kd_grad_VBC = (T_K111 * change_KVBC).sum(0)
         terms = [ce_weight / batch * ce, kd_weight / batch * kd]
         gradients = [ce_weight / batch * ce_grad_VBC, kd_weight / batch * kd_grad_VBC]
