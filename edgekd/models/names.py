@@ -26,17 +26,24 @@ TORCHVISION = (
     "wide_resnet101_2", "wide_resnet50_2",
 )  # fmt: skip
 
+# the distillation papers' networks for 32 pixels, and MobileNetV1; a test compares them with their builders
+PAPERS = (
+    "cifar_mobilenet_v2", "cifar_resnet110", "cifar_resnet20", "cifar_resnet32", "cifar_resnet32x4", "cifar_resnet50",
+    "cifar_resnet56", "cifar_resnet8x4", "cifar_shufflenet_v1", "cifar_shufflenet_v2", "cifar_vgg13", "cifar_vgg8",
+    "cifar_wrn_16_2", "cifar_wrn_40_1", "cifar_wrn_40_2", "mobilenet_v1",
+)  # fmt: skip
+
 _WIDTHS = ("mnasnet", "mobilenet_v2", "mobilenet_v3", "resnet", "shufflenet_v2")
 _FAMILIES = (
-    "alexnet", "convnext", "densenet", "efficientnet", "googlenet", "inception", "maxvit", "mnasnet", "mobilenet", "regnet",
-    "resnet", "resnext", "shufflenet", "squeezenet", "swin", "vgg", "vit", "wide_resnet",
+    "alexnet", "cifar", "convnext", "densenet", "efficientnet", "googlenet", "inception", "maxvit", "mnasnet", "mobilenet",
+    "regnet", "resnet", "resnext", "shufflenet", "squeezenet", "swin", "vgg", "vit", "wide_resnet",
 )  # fmt: skip
 
 
 @cache
 def known_models() -> tuple[str, ...]:
-    """Every model name a recipe may use: torchvision's and those of installed packages (group "edgekd.models"), sorted."""
-    return tuple(sorted({*TORCHVISION, *(entry.name for entry in entry_points(group=GROUP))}))
+    """Every model name a recipe may use: torchvision's, the papers' and those of installed packages ("edgekd.models"), sorted."""
+    return tuple(sorted({*TORCHVISION, *PAPERS, *(entry.name for entry in entry_points(group=GROUP))}))
 
 
 def check_model(name: str, width: float, *, where: str) -> None:
@@ -49,7 +56,7 @@ def check_model(name: str, width: float, *, where: str) -> None:
         raise InputError(
             "a width must lie above 0 and be at most 8", where=where, seen=str(width), fix="1.0 is the published width"
         )
-    if width != 1 and name in TORCHVISION and not name.startswith(_WIDTHS):
+    if width != 1 and name in (*TORCHVISION, *PAPERS) and not name.startswith(_WIDTHS):
         raise InputError(
             f"{name} comes in one width", where=where, seen=f"width {width}", fix=f"these take a width: {', '.join(_WIDTHS)}"
         )

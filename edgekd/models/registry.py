@@ -1,4 +1,4 @@
-"""Models by name: torchvision's classifiers and those of installed packages, each for any number of classes and image size.
+"""Models by name: torchvision's, the papers' and those of installed packages, each for any number of classes and image size.
 
 A torchvision model is built exactly as torchvision builds it: strides are never changed, so most networks see a 32-pixel image as
 1x1 features before they pool. What does not work at a size is refused with the next size that does.
@@ -16,7 +16,8 @@ import torchvision
 from torch import Tensor, nn
 
 from edgekd.core import InputError
-from edgekd.models.names import GROUP, TORCHVISION, check_model
+from edgekd.models.names import GROUP, PAPERS, TORCHVISION, check_model
+from edgekd.models.papers import BUILDERS
 
 Size = tuple[int, int]
 _LARGEST = 512  # pixels: how far a size that works is looked for
@@ -67,6 +68,8 @@ def spec_of(model: nn.Module) -> ModelSpec:
 
 
 def _build(spec: ModelSpec) -> nn.Module:
+    if spec.name in PAPERS:
+        return BUILDERS[spec.name](spec.classes)
     if spec.name not in TORCHVISION:
         (entry, *others) = entry_points(group=GROUP, name=spec.name)
         if others:

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from edgekd.core import EnvironmentProblem, InputError, IntegrityError
 from edgekd.core.files import disk_problems, write_atomic
 from edgekd.models.inference import fold_for_inference
+from edgekd.models.mdistiller import renamed
 from edgekd.models.names import TORCHVISION
 from edgekd.models.registry import create, spec_of
 
@@ -37,11 +38,12 @@ def load(model: nn.Module, source: str | Path, *, replace_head: bool = False) ->
     """Copy weights into ``model``; returns the names of tensors that kept their initial values (the head, if it was replaced).
 
     source: "imagenet" (torchvision's default weights) or a .safetensors, .pt or .pth file, bare or under state_dict, model and
-    the like. replace_head: accept a head for another number of classes and leave the model's own as it is.
+    the like, with our names or mdistiller's. replace_head: accept a head for another number of classes and leave the model's own
+    as it is.
     Raises InputError: not such a file; missing, extra or misshapen tensors; NaN or infinity; another number of classes.
     IntegrityError: the file would run code, or a download is damaged. EnvironmentProblem: no download.
     """
-    state = _imagenet(model) if source == "imagenet" else _unwrapped(_read(Path(source)))
+    state = _imagenet(model) if source == "imagenet" else renamed(spec_of(model).name, _unwrapped(_read(Path(source))))
     own = model.state_dict()
     head = _foreign_head(model, own, state)
     if head and not replace_head:

@@ -108,10 +108,10 @@ def test_a_width_that_is_none_is_refused(width: float) -> None:
 def test_an_unknown_model_gets_the_nearest_name_and_the_families(given: str, meant: str) -> None:
     with pytest.raises(InputError) as error:
         create(given, classes=10, image_size=32)
-    assert meant in str(error.value.fix) and "families: alexnet, convnext" in str(error.value.fix)
+    assert meant in str(error.value.fix) and "families: alexnet, cifar, convnext" in str(error.value.fix)
 
 
-@given(st.text(max_size=30).filter(lambda name: name not in names.TORCHVISION))
+@given(st.text(max_size=30).filter(lambda name: name not in (*names.TORCHVISION, *names.PAPERS)))
 def test_no_other_text_is_a_model(name: str) -> None:
     with pytest.raises(InputError):
         check_model(name, 1.0, where="student.model")
