@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgekd.cli import options
 from edgekd.cli.screen import print_json
-from edgekd.core import Interrupted
+from edgekd.core.signals import interruptible, undisturbed
 
 if TYPE_CHECKING:
     from edgekd.pipeline import Control
-
-STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @click.command()
@@ -73,33 +67,6 @@ def pipeline(
     else:
         click.echo(render_terminal(document, **screen_of(sys.stdout)))
     sys.exit(document["exit_code"])
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Within, SIGINT, SIGTERM and SIGHUP raise Interrupted, so that a report is written on every way out. Under nohup, which has
-    SIGHUP ignored, the run outlives its terminal."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise Interrupted(number)
-
-    outlives = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
-    before = {number: signal.signal(number, stop) for number in STOPPING if not (outlives and number == signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """Within, signals wait: the walk is over, and what it did is worth a report."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
 
 def _words(

@@ -15,8 +15,8 @@ from edgekd.recipe import Recipe
 class Control:
     """start: steps of earlier stages are reused or the walk is refused, its own and later ones are made again. until: the last
         stage. keep_going: a failed gate does not stop the walk. smoke: a handful of images, nothing judged. remeasure: what
-        measures on a device is measured again. exams: the run is one of a sweep: no early no, the test images are asked of the float
-    networks, and a step that another run of the sweep is making is waited for."""
+        measures on a device is measured again. exams: the run is one of a sweep: no early no, the float networks take an exam
+    on the test images, and a step that another run is making is waited for."""
 
     start: str | None = None
     until: str | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,11 +41,24 @@ class Plan:
 def make_plan(recipe: Recipe, store_folder: Path) -> Plan:
     """Raises InputError for images that are not there or not usable, DeviceError for a device that does not answer."""
     require_ready(recipe)
-    keys, store = Keys(recipe, None), Store(store_folder)
+    keys = Keys(recipe, None)
+    planned = planned_steps(keys, Store(store_folder), steps(tuple(recipe.targets)))
+    counts = keys.described.counts
+    unsettled = [
+        reason
+        for gate in recipe.gate_list()
+        if (reason := unsettled_by(gate, counts["test" if gate.stage == "benchmark" else "held_out"]))
+    ]
+    return Plan(planned, tuple(unsettled), keys.described)
+
+
+def planned_steps(keys: Keys, store: Store, wanted: Iterable[Step]) -> tuple[PlannedStep, ...]:
+    """What is to become of these steps, in their order; touches nothing but the keys' memo of image digests."""
+    recipe = keys.recipe
     measured = tuple(name for name in recipe.targets if name not in keys.not_measured)
     outcomes: dict[Step, Outcome] = {}
     planned = []
-    for step in steps(tuple(recipe.targets)):
+    for step in wanted:
         if why := keys.why_not_taken(step):
             planned.append(PlannedStep(step.name, "not measured", why=why))
             continue
@@ -61,13 +75,7 @@ def make_plan(recipe: Recipe, store_folder: Path) -> Plan:
         else:
             only_prepared = "files and commands only" if step.target in keys.not_measured else None
             planned.append(PlannedStep(step.name, "to do", cost=only_prepared or _cost(step, recipe, keys.described)))
-    counts = keys.described.counts
-    unsettled = [
-        reason
-        for gate in recipe.gate_list()
-        if (reason := unsettled_by(gate, counts["test" if gate.stage == "benchmark" else "held_out"]))
-    ]
-    return Plan(tuple(planned), tuple(unsettled), keys.described)
+    return tuple(planned)
 
 
 def _cost(step: Step, recipe: Recipe, described: Description) -> str:

@@ -5,7 +5,7 @@
 
 from edgekd.recipe.distill import KD, SLD, Label, Nothing
 from edgekd.recipe.document import json_schema
-from edgekd.recipe.loading import error_at, load, loads, missing_files
+from edgekd.recipe.loading import error_at, load, load_arm, loads, missing_files
 from edgekd.recipe.metrics import STAGES, Metric, StageMetrics
 from edgekd.recipe.schema import Compute, Data, Quantize, Recipe, Student, TargetSpec, Teacher
 from edgekd.recipe.settle import images_needed, unsettled_by
@@ -31,6 +31,7 @@ __all__ = [
     "images_needed",
     "json_schema",
     "load",
+    "load_arm",
     "loads",
     "missing_files",
     "unsettled_by",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ from pydantic import ValidationError
 
 from edgekd.core import RecipeError
 from edgekd.recipe import overrides as set_options
+from edgekd.recipe.distill import SECTIONS
 from edgekd.recipe.explain import problems_of
 from edgekd.recipe.parse import parse
 from edgekd.recipe.problem import Problem, shown
 from edgekd.recipe.schema import Recipe
 from edgekd.recipe.source import Place, Source, snippet
+from edgekd.recipe.training import Training
 
 MOST_BYTES = 256_000
 
@@ -30,15 +33,44 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Recipe:
 
 def loads(text: str, name: str, folder: Path, overrides: Sequence[str] = ()) -> Recipe:
     """As ``load``, from text. name: stands before line and column; folder: where relative paths of the recipe start."""
-    data, places = parse(text, name)
-    source = Source(name, text, folder, places)
-    if not isinstance(data, dict):
-        what = f"a recipe is a section of keys such as edgekd: 1, this is {shown(data)}"
-        raise RecipeError(
-            what, where=f"{name}:1:1", fix="edgekd schema recipe shows what a recipe holds", snippet=snippet(text, Place(1, 1))
-        )
-    source = set_options.apply(data, source, overrides)
-    return _validated(data, source)
+    data, source = _parsed(text, name, folder)
+    return _validated(data, set_options.apply(data, source, overrides))
+
+
+def load_arm(path: str | Path, shared: Sequence[str], own: Sequence[str]) -> tuple[Recipe, tuple[str, ...]]:
+    """The recipe of one arm of a comparison, and the keys left out of its distill section. Raises as ``load`` does.
+
+    shared: overrides of all arms; own: of this one. Where ``own`` names another method than the recipe's, what the file says
+    about its method is left out, for it was chosen for that one; of ``shared``, what the method does not have. Keys of training
+    stay; a key no method has stays too, and is an error.
+    """
+    data, source = _parsed(_read(Path(path)), str(path), Path(path).parent)
+    before = copy.deepcopy(data)
+    set_options.apply(before, source, shared)
+    source = set_options.apply(data, source, [*shared, *own])
+    left_out = _of_another_method(before.get("distill"), data.get("distill"), _keys(shared), _keys(own))
+    for key in left_out:
+        del data["distill"][key]
+    return _validated(data, source), left_out
+
+
+def _keys(overrides: Sequence[str]) -> set[str]:
+    return {text.partition("=")[0].strip() for text in overrides}
+
+
+def _of_another_method(before: object, now: object, shared: set[str], own: set[str]) -> tuple[str, ...]:
+    if not isinstance(before, dict) or not isinstance(now, dict):
+        return ()
+    section = SECTIONS.get(str(now.get("method")))
+    if section is None or before.get("method") == now["method"]:
+        return ()
+    known = {key for one in SECTIONS.values() for key in one.model_fields}
+
+    def stays(key: str) -> bool:
+        chosen = key in Training.model_fields or f"distill.{key}" in shared
+        return key == "method" or key not in known or f"distill.{key}" in own or (key in section.model_fields and chosen)
+
+    return tuple(key for key in now if not stays(key))
 
 
 def error_at(recipe: Recipe, path: str, what: str, *, seen: str | None = None, fix: str | None = None) -> RecipeError:
@@ -67,6 +99,16 @@ def missing_files(recipe: Recipe) -> tuple[RecipeError, ...]:
         if not there:
             errors.append(error_at(recipe, key, f"{key}: {what}", seen=written, fix=fix))
     return tuple(errors)
+
+
+def _parsed(text: str, name: str, folder: Path) -> tuple[dict[str, Any], Source]:
+    data, places = parse(text, name)
+    if not isinstance(data, dict):
+        what = f"a recipe is a section of keys such as edgekd: 1, this is {shown(data)}"
+        raise RecipeError(
+            what, where=f"{name}:1:1", fix="edgekd schema recipe shows what a recipe holds", snippet=snippet(text, Place(1, 1))
+        )
+    return data, Source(name, text, folder, places)
 
 
 def _validated(data: dict[str, Any], source: Source) -> Recipe:

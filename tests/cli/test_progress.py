@@ -5,9 +5,9 @@ import signal
 import pytest
 
 from edgekd.cli import progress
-from edgekd.cli.pipeline import interruptible, undisturbed
 from edgekd.cli.progress import PLAIN_EVERY_S, ProgressLog
 from edgekd.core import Interrupted
+from edgekd.core.signals import interruptible, undisturbed
 from edgekd.pipeline import Row, steps
 
 STEP = next(steps(("cpu",)))
