@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from edgekd.distill import SLD, Batch, sld_loss, swap
+from edgekd.distill import SLD, Batch, kd_loss, sld_loss, standardized, swap
 
 
 def swap_by_rows(logits: Tensor, labels: Tensor) -> Tensor:
@@ -241,6 +241,45 @@ def test_the_methods_terms_sum_to_the_loss() -> None:
         kd_weight=0.7,
     )
     torch.testing.assert_close(total, expected)
+
+
+@pytest.mark.parametrize("standardize", [False, True])
+def test_without_the_swap_it_is_the_distillations_of_all_views_and_temperatures(standardize: bool) -> None:
+    batch = as_batch(1.0)  # past the pseudo-teacher's start
+    losses = SLD(swap=False, standardize=standardize).student_loss(batch)
+    assert set(losses) == {"ce", "kd_teacher"}
+    seen = standardized if standardize else lambda logits: logits
+    each = [
+        kd_loss(seen(batch.student[view]), seen(batch.teacher[view]), temperature=temperature)
+        for view in ("weak", "strong")
+        for temperature in (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
+    ]
+    torch.testing.assert_close(losses["kd_teacher"], 0.9 * sum(each))
+    on_labels = [torch.nn.functional.cross_entropy(batch.student[view], batch.labels_B) for view in ("weak", "strong")]
+    torch.testing.assert_close(losses["ce"], 0.1 * sum(on_labels))
+
+
+def test_standardised_logits_are_swapped_and_cross_entropy_sees_them_as_they_are() -> None:
+    batch = as_batch(1.0)
+    student = [logits.requires_grad_() for logits in batch.student.values()]
+    ours = sum(SLD(standardize=True).student_loss(batch).values())
+    views = [[standardized(logits) for logits in each.values()] for each in (batch.student, batch.teacher)]
+    expected = sld_loss(*views, batch.labels_B, pseudo_teacher=True, ce_weight=0.0)
+    expected = expected + 0.1 * sum(torch.nn.functional.cross_entropy(logits, batch.labels_B) for logits in student)
+    torch.testing.assert_close(ours, expected)
+    for own, of_formula in zip(torch.autograd.grad(ours, student), torch.autograd.grad(expected, student), strict=True):
+        torch.testing.assert_close(own, of_formula)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**31), temperature=st.floats(0.5, 10.0))
+def test_the_pseudo_teachers_distance_is_t_times_margin_times_gap(seed: int, temperature: float) -> None:
+    students, _, labels = random_case(seed, 6, 9, 1, 3.0)
+    swapped = swap_by_rows(students[0], labels)
+    p = torch.softmax(students[0] / temperature, 1)
+    top, own = p.amax(1), p.gather(1, labels[:, None])[:, 0]
+    gap = students[0].amax(1) - students[0].gather(1, labels[:, None])[:, 0]
+    torch.testing.assert_close(kl_by_hand(students[0], swapped, temperature), (temperature * (top - own) * gap).mean())
 
 
 def test_swap_rates_are_the_shares_of_wrong_rows() -> None:
