@@ -1,5 +1,5 @@
 """The one training loop, for every method and for the teacher: draw a batch, forward, loss, backward, check, step, log; after
-each epoch measure on held-out images and keep the best.
+each epoch measure on held-out images and keep the best. Several students may train side by side on the same batches.
 
 On a GPU nothing in a step waits for it: sums and the check for a finite loss stay there and are read every 20 steps.
 Shape suffixes in this file: B batch, C classes, H W picture.
@@ -7,39 +7,42 @@ Shape suffixes in this file: B batch, C classes, H W picture.
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from edgekd.core import InputError
-from edgekd.distill.method import Batch, Method, in_full
-from edgekd.distill.schedule import learning_rate_factor, parameter_groups
+from edgekd.distill.guard import GuardedStep
+from edgekd.distill.maps import tapped
+from edgekd.distill.method import Batch, Course, Method, Tap, in_full
+from edgekd.distill.progress import Progress
+from edgekd.distill.schedule import learning_rate_factor
 from edgekd.distill.teacher import FrozenTeacher
 from edgekd.distill.tiny_maps import quick_tiny_maps
-from edgekd.distill.training import Batches, Training
+from edgekd.distill.training import Batches, Learner, Training
 
-# Ours: summed over two views and six temperatures, T²-weighted KL starts at 20 to 100, where cross-entropy starts at ln C. The
-# few steps with gradients that large would throw the weights out of reach; later ones are not touched by this bound.
-MAX_GRADIENT_NORM = 5.0
 STEPS_BETWEEN_READS_ON_GPU = 20
 
 
 @dataclass(frozen=True)
 class FitResult:
-    best_state: dict[str, Tensor]  # the student's state_dict after its best epoch by held-out accuracy; contiguous
+    """Of the best student by held-out accuracy, the first of equals."""
+
+    best_state: dict[str, Tensor]  # its state_dict after its best epoch; contiguous
     best_epoch: int  # counted from 1
     best_top1: float  # on held-out images, in [0, 1]
-    curves: dict[str, Any]  # curves.json: {"epochs": […], "best_epoch", "logged": {name: [mean of each epoch]}}
+    curves: dict[str, Any]  # curves.json: {"epochs": […], "best_epoch", "logged": {name: [mean of each epoch, or null]}}
+    which: int = 0  # of the students
 
 
 def fit(
-    student: nn.Module,
+    students: nn.Module | Sequence[nn.Module],
     method: Method,
     batches: Batches,
     *,
@@ -49,7 +52,11 @@ def fit(
     momentum: float = 0.9,
     weight_decay: float = 5e-4,
     warmup: float = 0.05,
+    milestones: Sequence[float] = (),
+    gradient_norm: float | None = 5.0,
     teacher: nn.Module | None = None,
+    more_batches: Callable[[int], Batches] | None = None,
+    held_out_images: int = 0,
     precision: Literal["fp32", "bf16"] = "fp32",
     seed: int = 0,
     section: str = "distill",
@@ -58,10 +65,13 @@ def fit(
     after_step: Callable[[Training], None] | None = None,
     resume: Mapping[str, Any] | None = None,
 ) -> FitResult:
-    """Train ``student`` in place, where it is (CPU or GPU), by SGD with momentum; its weights end as the last epoch left them.
+    """Train ``students`` in place, where they are (CPU or GPU), by SGD with momentum; their weights end as the last epoch left
+    them. As many as the method wants; so is a ``teacher`` that learns.
 
-    evaluate: top-1 in [0, 1] on the *held-out* images of a student in eval mode, without gradients; the best epoch is chosen by
-    it. warmup: share of training over which the learning rate rises, before it falls along a cosine to 0. precision: of the two
+    evaluate: top-1 in [0, 1] on the *held-out* images of a network in eval mode, without gradients; the best epoch is chosen by
+    it. held_out_images: how many those are. warmup: share of training over which the learning rate rises, before it falls along a
+    cosine to 0, or to a tenth at each of the ``milestones`` (shares too). gradient_norm: gradients above are scaled down to it.
+    more_batches: further streams like ``batches`` in another order, by number, for methods that need them. precision: of the
     networks' forward passes; losses are in float32. seed: for torch's global generators (dropout); ``batches`` has its own.
     section: the recipe's section this training belongs to, for messages. on_progress gets ``{"done", "total"`` (steps)``, "loss",
     "held_out_top1"`` (None before the first epoch is over)``, "eta_s"}``. before_step gets the number of steps done. after_step
@@ -70,89 +80,122 @@ def fit(
     Raises InputError: a loss or gradient that is not finite (no weight has changed in that step or after it; BatchNorm's running
     statistics may have), a view or the teacher the method needs is missing.
     """
-    _refuse_misfits(method, teacher, student, section)
+    networks = (students,) if isinstance(students, nn.Module) else tuple(students)
+    _refuse_misfits(method, teacher, networks, section)
     torch.manual_seed(seed)
-    student.to(memory_format=torch.channels_last)
-    groups = parameter_groups(student, weight_decay)
-    state = Training(student, method, batches, torch.optim.SGD(groups, lr=learning_rate, momentum=momentum, fused=True))
+    for network in (*networks, *([teacher] if teacher is not None else [])):
+        network.to(memory_format=torch.channels_last)
+    device, steps = next(networks[0].parameters()).device, epochs * len(batches)
+
+    def rate(step: int) -> float:
+        return learning_rate * learning_rate_factor(step, steps, warmup, milestones)
+
+    def optimiser(parameters: Any, norm: float | None) -> GuardedStep:
+        return GuardedStep(parameters, momentum=momentum, weight_decay=weight_decay, gradient_norm=norm)
+
+    autocast = partial(torch.autocast, device.type, torch.bfloat16, enabled=precision == "bf16")
+    if type(method).begin is not Method.begin:
+        method.begin(
+            Course(
+                networks, teacher, device, _one_of(batches, method, device), steps, rate, optimiser,
+                evaluate, held_out_images, more_batches, autocast,
+            )
+        )  # fmt: skip
+    learners = []
+    for which, network in enumerate(networks):
+        auxiliary = method.auxiliary(which)
+        trained = [*network.parameters(), *(auxiliary.parameters() if auxiliary is not None else ())]
+        learners.append(Learner(network, auxiliary, optimiser(trained, gradient_norm)))
+    state = Training(tuple(learners), method, batches)
     if resume is not None:
         state.load_state_dict(resume)
-    frozen = FrozenTeacher(teacher.to(memory_format=torch.channels_last)) if teacher is not None else None
-    guard = _FiniteGuard(state, section, learning_rate)
-    state.require_finite = guard.read
-    progress = _Progress(state, epochs * len(batches), on_progress)
-    read_every = _reading_interval(state.device)
-    networks = [network for network in (student, teacher) if network is not None]
+    state.require_finite = partial(_require_finite, state, section, learning_rate)
+    progress = Progress(state, steps, on_progress)
+    read_every = _reading_interval(device)
 
-    with quick_tiny_maps(*networks) if state.device.type == "cpu" else nullcontext():
+    with ExitStack() as stack:
+        if device.type == "cpu":
+            stack.enter_context(quick_tiny_maps(*networks, *([teacher] if teacher is not None else [])))
+        step = _Step(state, teacher, autocast, stack)
         for epoch in range(state.step // len(batches) + 1, epochs + 1):
-            _train_mode(student)
+            for network in networks:
+                _train_mode(network)
             for views, labels_B in batches:
                 if before_step is not None:
                     before_step(state.step)
-                rate = learning_rate * learning_rate_factor(state.step, epochs * len(batches), warmup)
-                state.optimiser.param_groups[0]["lr"] = rate
-                _step(state, frozen, views, labels_B, epoch / epochs, precision, guard)
+                step.take(views, labels_B, epoch / epochs, rate(state.step))
                 if state.step % read_every == 0:
-                    guard.read()
+                    state.require_finite()
                     progress.tell()
                 if after_step is not None and state.step < epoch * len(batches):
                     after_step(state)
             if state.step != epoch * len(batches):
                 seen = f"{state.step - (epoch - 1) * len(batches)} batches"
                 raise InputError(f"an epoch did not have the {len(batches)} batches announced", where=section, seen=seen)
-            guard.read()
-            _end_epoch(state, epoch, rate, evaluate)
-            progress.tell(held_out_top1=state.epochs[-1]["held_out_top1"])
+            state.require_finite()
+            _end_epoch(state, epoch, rate(state.step - 1), evaluate)
+            progress.tell()
             if after_step is not None:
                 after_step(state)
-    curves = {"epochs": state.epochs, "best_epoch": state.best_epoch, "logged": state.logged}
-    return FitResult(state.best_state, state.best_epoch, state.best_top1, curves)
+    best = max(state.learners, key=lambda learner: learner.best_top1)
+    curves = {"epochs": state.epochs, "best_epoch": best.best_epoch, "logged": state.logged}
+    return FitResult(best.best_state, best.best_epoch, best.best_top1, curves, state.learners.index(best))
 
 
-def _step(
-    state: Training,
-    teacher: FrozenTeacher | None,
-    views: Mapping[str, Tensor],
-    labels_B: Tensor,
-    progress: float,
-    precision: str,
-    guard: _FiniteGuard,
-) -> None:
-    """One batch: each view has its own forward pass, and so its own BatchNorm statistics; one backward pass for all."""
-    method, device = state.method, state.device
-    for view in method.views:
-        if view not in views:
-            raise InputError(f"the batches have no view {view!r}", where=type(method).__name__, seen=", ".join(views))
-    images = {view: _on(device, views[view]) for view in method.views}
-    labels_B = labels_B.to(device, non_blocking=True)
-    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-        of_teacher = teacher.logits(images) if teacher is not None and method.needs_teacher else {}
-        of_student = {view: in_full(state.student(pictures)) for view, pictures in images.items()}
-    batch = Batch(labels_B, of_student, of_teacher, progress)
-    losses = method.student_loss(batch)
-    loss = torch.stack(list(losses.values())).sum()
-    state.optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    guard.step(loss.detach())
-    method.teacher_step(batch)
-    state.step += 1
-    seen = {f"loss.{name}": value.detach() for name, value in losses.items()} | {"loss": loss.detach()} | method.observe(batch)
-    for name, value in seen.items():
-        state.sums[name] = state.sums[name] + value if name in state.sums else value.clone()
+class _Step:
+    """One step of every student on the same batch, then the method's own of the teacher."""
+
+    def __init__(self, state: Training, teacher: nn.Module | None, autocast: Callable[[], Any], stack: ExitStack) -> None:
+        self.state, self.autocast = state, autocast
+        method = state.method
+        self.teacher = FrozenTeacher(teacher) if teacher is not None and method.needs_teacher else None
+        taps: tuple[Tap, ...] = method.taps()
+        self.student_maps = [stack.enter_context(tapped(one.network, [tap.student for tap in taps])) for one in state.learners]
+        self.teacher_maps: dict[str, Tensor] = {}
+        if self.teacher is not None:
+            self.teacher_maps = stack.enter_context(tapped(self.teacher.network, [tap.teacher for tap in taps]))
+
+    def take(self, views: Mapping[str, Tensor], labels_B: Tensor, progress: float, rate: float) -> None:
+        state, method = self.state, self.state.method
+        for view in method.views:
+            if view not in views:
+                raise InputError(f"the batches have no view {view!r}", where=type(method).__name__, seen=", ".join(views))
+        images = {view: _on(state.device, views[view]) for view in method.views}
+        labels_B = labels_B.to(state.device, non_blocking=True)
+        of_teacher: dict[str, Tensor] = {}
+        if self.teacher is not None:
+            with self.autocast():
+                of_teacher = self.teacher.logits(images)
+        teacher_maps = _of_weak_view(self.teacher_maps, len(labels_B))
+        for which, learner in enumerate(state.learners):
+            with self.autocast():
+                of_student = {view: in_full(learner.network(pictures)) for view, pictures in images.items()}
+            student_maps = _of_weak_view(self.student_maps[which], len(labels_B))
+            batch = Batch(labels_B, of_student, of_teacher, progress, which, student_maps, teacher_maps)
+            losses = method.student_loss(batch)
+            loss = torch.stack(list(losses.values())).sum()
+            learner.optimiser.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            learner.optimiser.set_rate(rate)
+            learner.optimiser.step(loss.detach(), at=state.step)
+            seen = {f"loss.{name}": value.detach() for name, value in losses.items()} | {"loss": loss.detach()}
+            state.sums.add(seen | method.observe(batch))
+        state.step += 1
+        state.sums.add(method.teacher_step(state.step))
 
 
 def _end_epoch(state: Training, epoch: int, rate: float, evaluate: Callable[[nn.Module], float]) -> None:
-    state.student.eval()
-    with torch.no_grad():
-        top1 = float(evaluate(state.student))
-    if not 0.0 <= top1 <= 1.0:
-        raise InputError("the held-out accuracy is not a share", where=f"epoch {epoch}", seen=str(top1))
-    state.keep_if_best(epoch, top1)
-    state.method.on_epoch_end(top1)
-    steps = len(state.batches)
-    means = {name: total.item() / steps for name, total in state.sums.items()}
-    state.sums.clear()
+    accuracies = []
+    for learner in state.learners:
+        learner.network.eval()
+        with torch.no_grad():
+            top1 = float(evaluate(learner.network))
+        if not 0.0 <= top1 <= 1.0:
+            raise InputError("the held-out accuracy is not a share", where=f"epoch {epoch}", seen=str(top1))
+        learner.keep_if_best(epoch, top1)
+        accuracies.append(top1)
+    more = state.method.on_epoch_end(max(accuracies))
+    means = state.sums.means()
     losses = {name.removeprefix("loss."): means.pop(name) for name in list(means) if name.startswith("loss.")}
     state.epochs.append(
         {
@@ -160,93 +203,64 @@ def _end_epoch(state: Training, epoch: int, rate: float, evaluate: Callable[[nn.
             "loss": means.pop("loss"),
             "losses": losses,
             "lr": rate,
-            "held_out_top1": top1,
+            "held_out_top1": max(accuracies),
+            **({"students_top1": accuracies} if len(accuracies) > 1 else {}),
+            **more,
             "seconds": round(time.monotonic() - state.epoch_began, 3),
         }
     )
     state.epoch_began = time.monotonic()
-    for name, mean in means.items():
-        state.logged.setdefault(name, []).append(mean)
+    for name in means.keys() - state.logged.keys():
+        state.logged[name] = [None] * (epoch - 1)
+    for name, of_epochs in state.logged.items():
+        of_epochs.append(means.get(name))
 
 
-class _FiniteGuard:
-    """Takes the optimiser's step, with clipped gradients; from the first loss or gradient that is not finite on, none any more.
-
-    The decision stays on the device: fused SGD divides gradients by ``grad_scale`` and does nothing when ``found_inf`` is 1. It
-    needs gradients and momentum in the memory order of their weights, which autograd and ``empty_like`` give.
-    """
-
-    def __init__(self, state: Training, section: str, learning_rate: float) -> None:
-        self.state, self.section, self.learning_rate = state, section, learning_rate
-        self.tripped = torch.zeros((), device=state.device)
-        self.first_bad = torch.full((3,), math.nan, device=state.device, dtype=torch.float64)  # step, loss, gradient norm
-
-    def step(self, loss: Tensor) -> None:
-        optimiser: Any = self.state.optimiser
-        gradients = [weight.grad for weight in optimiser.param_groups[0]["params"] if weight.grad is not None]
-        norm = torch.nn.utils.get_total_norm(gradients, foreach=True)
-        bad = ~(loss.isfinite() & norm.isfinite())
-        now = torch.stack([torch.full_like(norm, self.state.step, dtype=torch.float64), loss.double(), norm.double()])
-        self.first_bad = torch.where(bad & (self.tripped == 0), now, self.first_bad)
-        self.tripped = torch.maximum(self.tripped, bad.float())
-        optimiser.grad_scale = (norm / MAX_GRADIENT_NORM).clamp(min=1.0)
-        optimiser.found_inf = self.tripped
-        optimiser.step()
-
-    def read(self) -> None:
-        """Raise if a step was refused; the one place that waits for the device."""
-        if not self.tripped.item():
-            return
-        step, loss, norm = self.first_bad.tolist()
-        epoch, step_of_epoch = divmod(int(step), len(self.state.batches))
+def _require_finite(state: Training, section: str, learning_rate: float) -> None:
+    """Raise if a student's step was refused; the one place that waits for the device."""
+    for learner in state.learners:
+        broke = learner.optimiser.broke_at()
+        if broke is None:
+            continue
+        step, loss, norm = broke
+        epoch, step_of_epoch = divmod(step, len(state.batches))
         raise InputError(
             "training diverged: the loss or its gradient is not finite; it stopped before that step",
-            where=f"{self.section} epoch {epoch + 1} step {step_of_epoch + 1}",
+            where=f"{section} epoch {epoch + 1} step {step_of_epoch + 1}",
             seen=f"loss {loss:.4g}, gradient norm {norm:.4g}",
-            fix=f"lower {self.section}.learning_rate (now {self.learning_rate:g}), or raise {self.section}.warmup",
+            fix=f"lower {section}.learning_rate (now {learning_rate:g}), or raise {section}.warmup",
         )
 
 
-class _Progress:
-    """Tells how far the training is, with the mean loss of this epoch so far and the time left at the pace so far."""
-
-    def __init__(self, state: Training, total: int, tell: Callable[[dict[str, Any]], None] | None) -> None:
-        self.state, self.total, self._tell = state, total, tell
-        self.started, self.first_step = time.monotonic(), state.step
-
-    def tell(self, held_out_top1: float | None = None) -> None:
-        if self._tell is None:
-            return
-        state, steps = self.state, len(self.state.batches)
-        if state.step % steps or state.sums:  # in an epoch
-            loss = state.sums["loss"].item() / ((state.step - 1) % steps + 1)
-        else:
-            loss = state.epochs[-1]["loss"]
-        pace_s = (time.monotonic() - self.started) / (state.step - self.first_step)
-        last = state.epochs[-1]["held_out_top1"] if state.epochs else None
-        self._tell(
-            {
-                "done": state.step,
-                "total": self.total,
-                "loss": loss,
-                "held_out_top1": last if held_out_top1 is None else held_out_top1,
-                "eta_s": round(pace_s * (self.total - state.step), 1),
-            }
-        )
-
-
-def _refuse_misfits(method: Method, teacher: nn.Module | None, student: nn.Module, section: str) -> None:
+def _refuse_misfits(method: Method, teacher: nn.Module | None, networks: Sequence[nn.Module], section: str) -> None:
     if method.needs_teacher and teacher is None:
         raise InputError("this method needs a teacher", where=section, seen=type(method).__name__, fix="give one, or use label")
-    if method.taps:
-        raise InputError("the loop collects no features", where=section, seen=f"taps {method.taps} of {type(method).__name__}")
-    if not any(weight.requires_grad for weight in student.parameters()):
+    if method.teacher_learns and teacher is not None and not any(one.requires_grad for one in teacher.parameters()):
+        what = "this method trains its teacher, which has no parameter to train"
+        raise InputError(what, where=section, seen=type(method).__name__, fix="a teacher with weights, or another method")
+    if len(networks) != method.students:
+        seen = f"{len(networks)} for {method.students}"
+        raise InputError("not as many students as the method wants", where=section, seen=seen)
+    if not all(any(weight.requires_grad for weight in network.parameters()) for network in networks):
         raise InputError("the network has no parameter to train", where=section, fix=f"set {section}.tune: all")
 
 
 def _reading_interval(device: torch.device) -> int:
     """Steps between two looks at numbers on the device; on a CPU a look costs nothing."""
     return 1 if device.type == "cpu" else STEPS_BETWEEN_READS_ON_GPU
+
+
+def _one_of(batches: Batches, method: Method, device: torch.device) -> Tensor:
+    """One image of the stream, which stays where it is."""
+    place = batches.state_dict()
+    views, _ = next(iter(batches))
+    batches.load_state_dict(place)
+    return _on(device, views[method.views[0]][:1])
+
+
+def _of_weak_view(maps: Mapping[str, Tensor], batch: int) -> dict[str, Tensor]:
+    """Networks that see all views at once see the weak one first."""
+    return {name: one[:batch] for name, one in maps.items()}
 
 
 def _train_mode(student: nn.Module) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from edgekd.distill.guard import GuardedStep
 from edgekd.distill.method import Method
 
 
@@ -31,22 +32,60 @@ class Batches(Protocol):
 
 
 @dataclass
-class Training:
-    """The loop's state: what it is made of, and how far it has come."""
+class Learner:
+    """One student, what is trained with it, and its best epoch so far."""
 
-    student: nn.Module
-    method: Method
-    batches: Batches
-    optimiser: torch.optim.Optimizer
-    step: int = 0  # steps done
+    network: nn.Module
+    auxiliary: nn.Module | None
+    optimiser: GuardedStep
     best_epoch: int = 0  # counted from 1; 0 before the first epoch is over
     best_top1: float = -1.0
     best_state: dict[str, Tensor] = field(default_factory=dict)
+
+    def keep_if_best(self, epoch: int, top1: float) -> None:
+        """Remember these weights if no epoch was better on the held-out images. Of equals the last: the learning rate was lower,
+        so its weights moved less with the last batches seen."""
+        if top1 >= self.best_top1:
+            self.best_epoch, self.best_top1 = epoch, top1
+            self.best_state = _copies(self.network.state_dict())
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "network": _copies(self.network.state_dict()),
+            "auxiliary": _copies(self.auxiliary.state_dict()) if self.auxiliary is not None else {},
+            "optimiser": self.optimiser.state_dict(),
+            "best": {"epoch": self.best_epoch, "top1": self.best_top1, "state": _copies(self.best_state)},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        put_back(self.network, state["network"])
+        if self.auxiliary is not None:
+            put_back(self.auxiliary, state["auxiliary"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        best = state["best"]
+        self.best_epoch, self.best_top1, self.best_state = best["epoch"], best["top1"], _copies(best["state"])
+
+
+@dataclass
+class Training:
+    """The loop's state: what it is made of, and how far it has come."""
+
+    learners: tuple[Learner, ...]  # one, or several side by side
+    method: Method
+    batches: Batches
+    step: int = 0  # steps done
     epochs: list[dict[str, Any]] = field(default_factory=list)  # curves, one entry an epoch
-    logged: dict[str, list[float]] = field(default_factory=dict)  # what the method observes, one mean an epoch
-    sums: dict[str, Tensor] = field(default_factory=dict)  # losses and observations of this epoch so far, on the device
+    logged: dict[str, list[float | None]] = field(
+        default_factory=dict
+    )  # what the method observes: a mean an epoch, None: not seen
+    sums: Sums = field(default_factory=lambda: Sums())
     epoch_began: float = field(default_factory=time.monotonic)  # earlier, if part of it was trained by another process
     require_finite: Callable[[], None] = lambda: None  # raises if a step was refused; waits for the device
+
+    @property
+    def student(self) -> nn.Module:
+        """The first one."""
+        return self.learners[0].network
 
     @property
     def device(self) -> torch.device:
@@ -59,50 +98,67 @@ class Training:
         """
         self.require_finite()
         return {
-            "student": _copies(self.student.state_dict()),
-            "momentum": _copies({name: self.optimiser.state[weight]["momentum_buffer"] for name, weight in self._moving()}),
+            "learners": [learner.state_dict() for learner in self.learners],
             "method": self.method.state_dict(),
             "batches": self.batches.state_dict(),
             "rng": torch.get_rng_state(),
             "rng_cuda": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
             "step": self.step,
-            "best": {"epoch": self.best_epoch, "top1": self.best_top1, "state": _copies(self.best_state)},
             "epochs": [dict(epoch) for epoch in self.epochs],
             "logged": {name: list(means) for name, means in self.logged.items()},
-            "sums": _copies(self.sums),
+            "sums": self.sums.state_dict(),
             "epoch_s": time.monotonic() - self.epoch_began,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go back to where ``state_dict`` was taken. Values are copied into the tensors at hand, so that memory formats, and with
         them the order of sums, stay as they are."""
-        put_back(self.student, state["student"])
-        weights = dict(self.student.named_parameters())
-        for name, momentum in state["momentum"].items():
-            self.optimiser.state[weights[name]]["momentum_buffer"] = torch.empty_like(weights[name]).copy_(momentum)
+        for learner, kept in zip(self.learners, state["learners"], strict=True):
+            learner.load_state_dict(kept)
         self.method.load_state_dict(state["method"])
         self.batches.load_state_dict(state["batches"])
         torch.set_rng_state(state["rng"])
         if state["rng_cuda"] is not None and self.device.type == "cuda":  # else it goes on on another device, with other bits
             torch.cuda.set_rng_state(state["rng_cuda"], self.device)
         self.step = state["step"]
-        best = state["best"]
-        self.best_epoch, self.best_top1, self.best_state = best["epoch"], best["top1"], _copies(best["state"])
         self.epochs = [dict(epoch) for epoch in state["epochs"]]
         self.logged = {name: list(means) for name, means in state["logged"].items()}
-        self.sums = {name: total.to(self.device, copy=True) for name, total in state["sums"].items()}
+        self.sums.load_state_dict(state["sums"], self.device)
         self.epoch_began = time.monotonic() - state["epoch_s"]
 
-    def keep_if_best(self, epoch: int, top1: float) -> None:
-        """Remember these weights if no epoch was better on the held-out images. Of equals the last: the learning rate was lower,
-        so its weights moved less with the last batches seen."""
-        if top1 >= self.best_top1:
-            self.best_epoch, self.best_top1 = epoch, top1
-            self.best_state = _copies(self.student.state_dict())
 
-    def _moving(self) -> list[tuple[str, nn.Parameter]]:
-        """Parameters with a momentum, by name."""
-        return [(name, weight) for name, weight in self.student.named_parameters() if weight in self.optimiser.state]
+class Sums:
+    """Means in the making: scalars of this epoch so far, added up on the device, and how many of each."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._sums)
+
+    def add(self, seen: Mapping[str, Tensor]) -> None:
+        for name, value in seen.items():
+            self._sums[name] = self._sums[name] + value if name in self._sums else value.detach().clone()
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def mean(self, name: str) -> float:
+        """Waits for the device."""
+        return self._sums[name].item() / self._counts[name]
+
+    def means(self) -> dict[str, float]:
+        """All of them, and the next epoch begins."""
+        means = {name: self.mean(name) for name in self._sums}
+        self._sums.clear()
+        self._counts.clear()
+        return means
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"sums": _copies(self._sums), "counts": dict(self._counts)}
+
+    def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
+        self._sums = {name: total.to(device, copy=True) for name, total in state["sums"].items()}
+        self._counts = dict(state["counts"])
 
 
 def put_back(network: nn.Module, state: Mapping[str, Tensor]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import nn
+
 from edgekd import distill, models
 from edgekd.core import Outcome, paired_drop, share
 from edgekd.recipe import Nothing
@@ -18,14 +20,15 @@ def run(context: Context) -> Outcome:
     device = set_up(context.recipe)
     images, recipe = open_images(context), context.recipe
     teacher = models.load_saved(context.input("teacher").path("teacher"))
-    trained_here = not isinstance(recipe.distill, Nothing)
-    student = new_network(recipe, "student", len(images.classes), to_be_trained=trained_here)
     right_T = right(held_out_logits(context, teacher), images.held_out.labels)
-    trained = None
-    if not isinstance(recipe.distill, Nothing):
+    trained, count = None, len(images.classes)
+    if isinstance(recipe.distill, Nothing):
+        student = new_network(recipe, "student", count, to_be_trained=False)
+    else:
         method = distill.create(recipe.distill)
-        frozen = models.fold_for_inference(teacher) if method.needs_teacher else None
-        trained = train(context, student, method, recipe.distill, "distill", device, teacher=frozen)
+        students = [new_network(recipe, "student", count, to_be_trained=True, number=n) for n in range(method.students)]
+        trained = train(context, students, method, recipe.distill, "distill", device, teacher=_teaching(method, teacher))
+        student = students[trained.which]
     path = context.folder / "student.safetensors"
     models.save(student, path)
     right_S = right(held_out_logits(context, student), images.held_out.labels)
@@ -41,3 +44,10 @@ def run(context: Context) -> Outcome:
             **(trained.notes if trained else {"compute": compute_used(recipe, device)}),
         },
     )
+
+
+def _teaching(method: distill.Method, teacher: nn.Module) -> nn.Module | None:
+    """The teacher as the method uses it: not at all, as fast as can be, or as it was trained."""
+    if not method.needs_teacher:
+        return None
+    return teacher if method.teacher_learns else models.fold_for_inference(teacher)

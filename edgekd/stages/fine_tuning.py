@@ -65,7 +65,7 @@ def fine_tune(context: Context, ptq: Rounded, student: nn.Module, device: torch.
 
     method, teacher = _lesson(context, student)
     trained = train(
-        context, network, method, training, "quantize", device,
+        context, [network], method, training, "quantize", device,
         teacher=teacher, evaluate=mean_top1, before_step=in_turn, in_float32=True,
     )  # fmt: skip
     notes = {"learning_rate": rate, "learns_from": section.distill, "best_epoch": trained.curves["best_epoch"]}

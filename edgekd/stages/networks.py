@@ -15,13 +15,16 @@ from edgekd.stages.context import Context
 from edgekd.stages.images import open_images
 
 
-def new_network(recipe: Recipe, role: Literal["teacher", "student"], classes: int, *, to_be_trained: bool) -> nn.Module:
+def new_network(
+    recipe: Recipe, role: Literal["teacher", "student"], classes: int, *, to_be_trained: bool, number: int = 0
+) -> nn.Module:
     """The network of this role: weights drawn from a seed of its own, then those the recipe names loaded over them.
 
-    to_be_trained: a head for another number of classes is left as drawn; else it is an InputError.
+    to_be_trained: a head for another number of classes is left as drawn; else it is an InputError. number: of several that start
+    from different draws.
     """
     section = getattr(recipe, role)
-    torch.manual_seed(recipe.seed + {"teacher": 1_000_003, "student": 2_000_003}[role])
+    torch.manual_seed(recipe.seed + {"teacher": 1_000_003, "student": 2_000_003}[role] + 10_000_019 * number)
     network = models.create(section.model, classes=classes, image_size=recipe.data.image_size, width=section.width)
     source = "imagenet" if section.weights == "imagenet" else recipe.weights_file(role)
     if source is not None:

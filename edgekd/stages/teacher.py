@@ -26,7 +26,7 @@ def run(context: Context) -> Outcome:
     if section.epochs:
         if section.tune == "head":
             models.train_only_head(network)
-        trained = train(context, network, distill.create("label"), section, "teacher", device)
+        trained = train(context, [network], distill.create("label"), section, "teacher", device)
     path = context.folder / "teacher.safetensors"
     models.save(network, path)
     logits, labels = held_out_logits(context, network), images.held_out.labels

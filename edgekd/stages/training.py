@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,15 +23,17 @@ from edgekd.stages.stop import STOP
 
 @dataclass(frozen=True)
 class Trained:
-    """curves: for curves.json. notes: on what it was computed, and, where it was so, at which steps it was taken up again."""
+    """which: of several networks, the best one. curves: for curves.json. notes: on what it was computed, and, where it was so, at
+    which steps it was taken up again."""
 
+    which: int
     curves: dict[str, Any]
     notes: dict[str, Any]
 
 
 def train(
     context: Context,
-    network: nn.Module,
+    networks: Sequence[nn.Module],
     method: distill.Method,
     section: Training,
     name: str,
@@ -42,7 +44,7 @@ def train(
     before_step: Callable[[int], None] | None = None,
     in_float32: bool = False,
 ) -> Trained:
-    """Train ``network`` by ``method`` on the recipe's train images; the best epoch is left in it.
+    """Train ``networks``, as many as ``method`` wants, on the recipe's train images; in the best one its best epoch is left.
 
     name: of the recipe's section, for messages and for the checkpoint: a training stopped before goes on where it was kept.
     evaluate: what the best epoch is chosen by, in [0, 1], from a network in eval mode; without it, held-out top-1. before_step:
@@ -50,10 +52,15 @@ def train(
     Raises Interrupted: the process is to end; the training is kept.
     """
     recipe, images = context.recipe, open_images(context)
-    batches = data.Batches(
-        images.train, batch_size=section.batch_size, views=method.views, preprocessing=images.preprocessing,
-        hflip=images.hflip, seed=recipe.seed, device=device,
-    )  # fmt: skip
+
+    def stream(number: int) -> data.Batches:
+        """The train images in an order and in views that depend on the number."""
+        return data.Batches(
+            images.train, batch_size=section.batch_size, views=method.views, preprocessing=images.preprocessing,
+            hflip=images.hflip, seed=recipe.seed + 20_000_003 * number, device=device,
+        )  # fmt: skip
+
+    batches = stream(0)
     done, total, compute = 0, section.epochs * len(batches), compute_used(recipe, device)
     if in_float32:
         compute["precision"] = "fp32"
@@ -79,16 +86,18 @@ def train(
         say(checkpoint.refused)
     with STOP.waits():
         result = distill.fit(
-            network.to(device), method, batches, teacher=teacher.to(device) if teacher is not None else None,
-            evaluate=evaluate or held_out_top1, epochs=section.epochs, learning_rate=section.learning_rate,
-            momentum=section.momentum, weight_decay=section.weight_decay, warmup=section.warmup,
+            [network.to(device) for network in networks], method, batches,
+            teacher=teacher.to(device) if teacher is not None else None, more_batches=stream,
+            evaluate=evaluate or held_out_top1, held_out_images=len(images.held_out), epochs=section.epochs,
+            learning_rate=section.learning_rate, momentum=section.momentum, weight_decay=section.weight_decay,
+            warmup=section.warmup, milestones=section.milestones, gradient_norm=section.gradient_norm,
             precision=compute["precision"], seed=recipe.seed, section=name, on_progress=tell, resume=state,
             before_step=before_step, after_step=checkpoint.after_step if checkpoint is not None else None,
         )  # fmt: skip
-    distill.put_back(network, result.best_state)
+    distill.put_back(networks[result.which], result.best_state)
     notes: dict[str, Any] = {"compute": compute}
     if checkpoint is not None and checkpoint.resumed:
         notes |= {"resumed": checkpoint.resumed, "steps": total}
     if checkpoint is not None and checkpoint.refused:
         notes["checkpoint"] = checkpoint.refused
-    return Trained(result.curves, notes)
+    return Trained(result.which, result.curves, notes)

@@ -101,7 +101,7 @@ def rows(task: str, recipe_folder: Path, seed: int, epochs: int, folder: Path) -
     context = Context(recipe, folder)
     device, images = set_up(recipe), open_images(context)
     network = new_network(recipe, "student", len(images.classes), to_be_trained=True)
-    train(context, network, distill.create("label"), recipe.distill, "distill", device)  # type: ignore[arg-type]
+    train(context, [network], distill.create("label"), recipe.distill, "distill", device)  # type: ignore[arg-type]
     if task == "pairs":
         unbalance(network, seed)
     network = network.cpu().eval()

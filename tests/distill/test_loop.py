@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgekd.core import InputError, Interrupted
-from edgekd.distill import KD, SLD, Batch, Label, Method, Training, fit, put_back
-from edgekd.distill.loop import MAX_GRADIENT_NORM
+from edgekd.distill import KD, SLD, Batch, Label, Method, Tap, Training, fit, put_back
 from edgekd.distill.schedule import learning_rate_factor
 from edgekd.distill.teacher import FrozenTeacher
 
+MAX_GRADIENT_NORM = 5.0  # the default
 METHODS = [Label(), KD(), SLD(), SLD(pseudo_teacher_after=0.0, detach_pseudo_teacher=True)]
 
 
@@ -138,8 +138,8 @@ def test_each_view_has_its_own_batchnorm_statistics_weak_first(batches, network,
 
     with pytest.raises(Interrupted):
         fit(student, SLD(), batches, teacher=teacher, evaluate=top1, epochs=1, learning_rate=0.1, after_step=stop)
-    torch.testing.assert_close(states[0]["student"]["1.running_mean"], expected[1].running_mean)
-    assert states[0]["student"]["1.num_batches_tracked"] == 2
+    torch.testing.assert_close(states[0]["learners"][0]["network"]["1.running_mean"], expected[1].running_mean)
+    assert states[0]["learners"][0]["network"]["1.num_batches_tracked"] == 2
 
 
 def test_gradients_and_momentum_lie_in_memory_as_their_weights(batches, network, top1) -> None:
@@ -148,14 +148,14 @@ def test_gradients_and_momentum_lie_in_memory_as_their_weights(batches, network,
 
     def look(training: Training) -> None:
         states.append(training.state_dict())
-        optimisers.append(training.optimiser)
+        optimisers.append(training.learners[0].optimiser)
 
     for resume_at in (None, 2):
         resume = states[resume_at] if resume_at is not None else None
         fit(student, Label(), batches, evaluate=top1, epochs=1, learning_rate=0.1, after_step=look, resume=resume)
         assert any(not weight.is_contiguous() for weight in student.parameters())  # channels_last, so it could go wrong
         for name, weight in student.named_parameters():
-            for other in (weight.grad, optimisers[-1].state[weight]["momentum_buffer"]):
+            for other in (weight.grad, optimisers[-1]._sgd.state[weight]["momentum_buffer"]):
                 matter = [dim for dim, size in enumerate(weight.shape) if size > 1]
                 assert [other.stride(dim) for dim in matter] == [weight.stride(dim) for dim in matter], name
 
@@ -247,8 +247,14 @@ def test_a_kept_state_does_not_change_when_training_goes_on(batches, network, to
 
     fit(network(), Label(), batches, evaluate=top1, epochs=2, learning_rate=0.1, after_step=keep)
     ((state, as_it_was),) = kept
-    for part in ("student", "momentum", "sums"):
-        assert_same_bits(state[part], as_it_was[part])
+    (learner,), (learner_was,) = state["learners"], as_it_was["learners"]
+    for now, was in (
+        (learner["network"], learner_was["network"]),
+        (learner["optimiser"]["momentum"], learner_was["optimiser"]["momentum"]),
+        (state["sums"]["sums"], as_it_was["sums"]["sums"]),
+    ):
+        assert now
+        assert_same_bits(now, was)
     assert state["epochs"] == as_it_was["epochs"] == []
 
 
@@ -266,6 +272,51 @@ def test_the_teacher_answers_in_eval_mode_and_is_left_as_it_was(batches, network
         assert not answers[view].requires_grad
 
 
+@dataclass(frozen=True)
+class Crowd(Method):
+    """Three students that also look at the middle of two networks, each with a regressor of its own."""
+
+    views: ClassVar[tuple[str, ...]] = ("weak",)
+    students: int = 3
+    regressors: nn.ModuleList = field(default_factory=lambda: nn.ModuleList(nn.Conv2d(8, 24, 1) for _ in range(3)))
+
+    def taps(self) -> tuple[Tap, ...]:
+        return (Tap("3", "3"),)
+
+    def auxiliary(self, which: int) -> nn.Module:
+        return self.regressors[which]
+
+    def student_loss(self, batch: Batch) -> dict[str, Tensor]:
+        ours, theirs = self.regressors[batch.which](batch.student_maps["3"]), batch.teacher_maps["3"]
+        assert not theirs.requires_grad
+        return {"ce": F.cross_entropy(batch.student["weak"], batch.labels_B), "map": 0.1 * F.mse_loss(ours, theirs)}
+
+
+def test_several_students_train_side_by_side_each_as_if_alone_and_the_best_is_kept(batches, network) -> None:
+    def student(seed: int) -> nn.Module:
+        made = network(seed)
+        made[7] = nn.Identity()  # dropout of several draws from one generator
+        return made
+
+    students, accuracies = [student(seed) for seed in range(3)], iter([0.1, 0.4, 0.2, 0.3, 0.3, 0.4])
+    torch.manual_seed(5)
+    method = Crowd()
+    started = copy.deepcopy(method.regressors)
+    options = {"epochs": 2, "learning_rate": 0.1, "teacher": network(seed=9, width=24)}
+    result = fit(students, method, copy.deepcopy(batches), evaluate=lambda student: next(accuracies), **options)
+    assert (result.which, result.best_epoch, result.best_top1) == (1, 1, 0.4)
+    assert [epoch["students_top1"] for epoch in result.curves["epochs"]] == [[0.1, 0.4, 0.2], [0.3, 0.3, 0.4]]
+    assert [epoch["held_out_top1"] for epoch in result.curves["epochs"]] == [0.4, 0.4]
+
+    alone = student(1)
+    method = Crowd(students=1, regressors=copy.deepcopy(started[1:]))
+    fit(alone, method, copy.deepcopy(batches), evaluate=lambda student: 0.5, **options)
+    assert_same_bits(bits(alone), bits(students[1]))
+    assert any(
+        not torch.equal(one, other) for one, other in zip(method.regressors[0].parameters(), started[1].parameters(), strict=True)
+    )
+
+
 @dataclass
 class Reciprocal(Method):
     """A method that uses every hook: its teacher counts steps and epochs."""
@@ -277,12 +328,14 @@ class Reciprocal(Method):
     def student_loss(self, batch: Batch) -> dict[str, Tensor]:
         return {"ce": F.cross_entropy(batch.student["weak"], batch.labels_B)}
 
-    def teacher_step(self, batch: Batch) -> None:
-        assert set(batch.teacher) == {"weak"}
+    def teacher_step(self, step: int) -> dict[str, Tensor]:
         self.steps += 1
+        assert step == self.steps
+        return {"odd": torch.tensor(float(step))} if step % 2 else {}
 
-    def on_epoch_end(self, held_out_top1: float) -> None:
+    def on_epoch_end(self, held_out_top1: float) -> dict[str, Any]:
         self.heard.append(held_out_top1)
+        return {"heard": len(self.heard)}
 
     def state_dict(self) -> dict[str, Any]:
         return {"steps": self.steps, "heard": list(self.heard)}
@@ -294,8 +347,11 @@ class Reciprocal(Method):
 def test_a_method_is_told_of_each_step_and_epoch_and_its_state_travels_with_the_loops(batches, network) -> None:
     method, kept = Reciprocal(), []
     options = {"teacher": network(seed=1), "evaluate": lambda student: 0.5, "epochs": 2, "learning_rate": 0.1}
-    fit(network(), method, copy.deepcopy(batches), after_step=lambda training: kept.append(training.state_dict()), **options)
+    keep = lambda training: kept.append(training.state_dict())  # noqa: E731
+    result = fit(network(), method, copy.deepcopy(batches), after_step=keep, **options)
     assert (method.steps, method.heard) == (12, [0.5, 0.5])
+    assert [epoch["heard"] for epoch in result.curves["epochs"]] == [1, 2]
+    assert result.curves["logged"] == {"odd": [3.0, 9.0]}  # the mean of steps 1, 3, 5 and of 7, 9, 11
     again = Reciprocal()
     fit(network(), again, batches, resume=kept[7], **options)
     assert (again.steps, again.heard) == (12, [0.5, 0.5])
@@ -337,7 +393,7 @@ class Short:
         (lambda o: o | {"student": o["student"].requires_grad_(False)}, "no parameter to train"),
         (lambda o: o | {"batches": Short(o["batches"])}, "did not have the 7 batches announced"),
         (lambda o: o | {"evaluate": lambda student: float("nan")}, "held-out accuracy is not a share"),
-        (lambda o: o | {"method": type("Hinted", (Label,), {"taps": ("features.3",)})()}, "collects no features"),
+        (lambda o: o | {"method": type("Twins", (Label,), {"students": 2})()}, "not as many students as the method wants"),
         (lambda o: o | {"method": type("Blind", (Label,), {"views": ("weak", "side")})()}, "no view 'side'"),
     ],
 )

@@ -136,11 +136,11 @@ def test_each_step_rounds_as_the_next_int8_file_wherever_training_goes_on(run, m
     used = []
     fit = distill.fit
 
-    def watched(student, *arguments, before_step, **options):
+    def watched(students, *arguments, before_step, **options):
         for step in (0, 1, 2, 3, 7):
             before_step(step)
-            used.append({module.flavour for module in student.modules() if hasattr(module, "flavour")})
-        return fit(student, *arguments, before_step=before_step, **options)
+            used.append({module.flavour for module in students[0].modules() if hasattr(module, "flavour")})
+        return fit(students, *arguments, before_step=before_step, **options)
 
     monkeypatch.setattr(distill, "fit", watched)
     run("quantize.mode=qat")
