@@ -23,12 +23,11 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
-from PIL import Image
+from pictures import write_pairs
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 
 from edgekd import data, distill, export, quant
-from edgekd.data.digits import list_digits
 from edgekd.recipe import loads
 from edgekd.stages.accuracy import right
 from edgekd.stages.compute import set_up
@@ -50,34 +49,6 @@ quantize: {mode: qat}
 targets: {cpu: {device: local-cpu, runtime: onnxruntime}}
 """
 FLAVOURS = ("ort", "ort-w7")
-SIDE, DIGIT, SHIFT = 32, 20, 11  # pixels: of a picture, of a digit in it, from one digit to the next
-TEST_SHARE = 3  # every third scan appears in test pictures only
-
-
-def write_pairs(folder: Path, images: int) -> None:
-    """``images`` pictures to train on and a third as many to test on, as folder/{train,val}/CLASS/NUMBER.png; always the same."""
-    scans: dict[str, list[list[np.ndarray]]] = {part: [[] for _ in range(10)] for part in ("train", "val")}
-    for number, item in enumerate(list_digits().parts["all"]):
-        scans["val" if number % TEST_SHARE == 0 else "train"][item.label].append(np.asarray(item.content)[..., 0])
-    draw = np.random.default_rng(0)
-    for part, count in (("train", images), ("val", images // 3)):
-        for number in range(count):
-            left, other = divmod(number % 100, 10)
-            place = folder / part / str(left) / f"{number}.png"
-            place.parent.mkdir(parents=True, exist_ok=True)
-            ones = [scans[part][digit][draw.integers(len(scans[part][digit]))] for digit in (left, other)]
-            Image.fromarray(_picture(ones, draw)).save(place)
-
-
-def _picture(ones: list[np.ndarray], draw: np.random.Generator) -> np.ndarray:
-    ink = np.zeros((SIDE, SIDE))
-    for place, one in enumerate(ones):
-        turned = Image.fromarray(one).resize((DIGIT, DIGIT), Image.Resampling.BICUBIC).rotate(draw.uniform(-15, 15))
-        top, left = draw.integers(0, SIDE - DIGIT + 1), place * SHIFT + draw.integers(0, 2)
-        part = ink[top : top + DIGIT, left : left + DIGIT]
-        np.maximum(part, np.asarray(turned, float)[:, : part.shape[1]] / 255, out=part)
-    grey = draw.uniform(40, 160) + draw.uniform(50, 90) * ink + draw.normal(0, 5, ink.shape)
-    return np.repeat(grey.clip(0, 255).astype(np.uint8)[..., None], 3, axis=2)
 
 
 @torch.no_grad()
