@@ -207,9 +207,10 @@ def _end_epoch(state: Training, epoch: int, rate: float, evaluate: Callable[[nn.
             **({"students_top1": accuracies} if len(accuracies) > 1 else {}),
             **more,
             "seconds": round(time.monotonic() - state.epoch_began, 3),
+            "cpu_seconds": round(time.process_time() - state.cpu_began, 3),
         }
     )
-    state.epoch_began = time.monotonic()
+    state.epoch_began, state.cpu_began = time.monotonic(), time.process_time()
     for name in means.keys() - state.logged.keys():
         state.logged[name] = [None] * (epoch - 1)
     for name, of_epochs in state.logged.items():

@@ -80,6 +80,7 @@ class Training:
     )  # what the method observes: a mean an epoch, None: not seen
     sums: Sums = field(default_factory=lambda: Sums())
     epoch_began: float = field(default_factory=time.monotonic)  # earlier, if part of it was trained by another process
+    cpu_began: float = field(default_factory=time.process_time)  # the same in CPU time, of all threads
     require_finite: Callable[[], None] = lambda: None  # raises if a step was refused; waits for the device
 
     @property
@@ -108,6 +109,7 @@ class Training:
             "logged": {name: list(means) for name, means in self.logged.items()},
             "sums": self.sums.state_dict(),
             "epoch_s": time.monotonic() - self.epoch_began,
+            "epoch_cpu_s": time.process_time() - self.cpu_began,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -125,6 +127,7 @@ class Training:
         self.logged = {name: list(means) for name, means in state["logged"].items()}
         self.sums.load_state_dict(state["sums"], self.device)
         self.epoch_began = time.monotonic() - state["epoch_s"]
+        self.cpu_began = time.process_time() - state["epoch_cpu_s"]
 
 
 class Sums:

@@ -95,9 +95,17 @@ def train(
             before_step=before_step, after_step=checkpoint.after_step if checkpoint is not None else None,
         )  # fmt: skip
     distill.put_back(networks[result.which], result.best_state)
-    notes: dict[str, Any] = {"compute": compute}
+    notes: dict[str, Any] = {"compute": compute, "training": _spent(result.curves["epochs"], total * section.batch_size, method)}
     if checkpoint is not None and checkpoint.resumed:
         notes |= {"resumed": checkpoint.resumed, "steps": total}
     if checkpoint is not None and checkpoint.refused:
         notes["checkpoint"] = checkpoint.refused
     return Trained(result.which, result.curves, notes)
+
+
+def _spent(epochs: Sequence[Mapping[str, Any]], drawn: int, method: distill.Method) -> dict[str, Any]:
+    """What the training took. drawn: images, each as many views. The steps of a teacher that learns are in the seconds only."""
+    passes = drawn * len(method.views)
+    images = {"student": passes * method.students, **({"teacher": passes} if method.needs_teacher else {})}
+    sums = {name: round(sum(epoch[name] for epoch in epochs), 3) for name in ("seconds", "cpu_seconds")}
+    return {"epochs": len(epochs), **sums, "images": images}
