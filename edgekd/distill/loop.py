@@ -21,6 +21,7 @@ from edgekd.core import InputError
 from edgekd.distill.guard import GuardedStep
 from edgekd.distill.maps import tapped
 from edgekd.distill.method import Batch, Course, Method, Tap, in_full
+from edgekd.distill.modes import train_mode
 from edgekd.distill.progress import Progress
 from edgekd.distill.schedule import learning_rate_factor
 from edgekd.distill.teacher import FrozenTeacher
@@ -55,7 +56,7 @@ def fit(
     milestones: Sequence[float] = (),
     gradient_norm: float | None = 5.0,
     teacher: nn.Module | None = None,
-    more_batches: Callable[[int], Batches] | None = None,
+    more_batches: Callable[[int, float], Batches] | None = None,
     held_out_images: int = 0,
     precision: Literal["fp32", "bf16"] = "fp32",
     seed: int = 0,
@@ -71,12 +72,12 @@ def fit(
     evaluate: top-1 in [0, 1] on the *held-out* images of a network in eval mode, without gradients; the best epoch is chosen by
     it. held_out_images: how many those are. warmup: share of training over which the learning rate rises, before it falls along a
     cosine to 0, or to a tenth at each of the ``milestones`` (shares too). gradient_norm: gradients above are scaled down to it.
-    more_batches: further streams like ``batches`` in another order, by number, for methods that need them. precision: of the
-    networks' forward passes; losses are in float32. seed: for torch's global generators (dropout); ``batches`` has its own.
-    section: the recipe's section this training belongs to, for messages. on_progress gets ``{"done", "total"`` (steps)``, "loss",
-    "held_out_top1"`` (None before the first epoch is over)``, "eta_s"}``. before_step gets the number of steps done. after_step
-    gets the state after every step (after an epoch's last one, when that is measured and logged too); it may keep
-    ``state_dict()``, and ``resume`` takes one to go on from.
+    more_batches: further streams like ``batches`` in another order, by number and share of the batch, for methods that need them.
+    precision: of the networks' forward passes; losses are in float32. seed: for torch's global generators (dropout); ``batches``
+    has its own. section: the recipe's section this training belongs to, for messages. on_progress gets ``{"done", "total"``
+    (steps)``, "loss", "held_out_top1"`` (None before the first epoch is over)``, "eta_s"}``. before_step gets the number of steps
+    done. after_step gets the state after every step (after an epoch's last one, when that is measured and logged too); it may
+    keep ``state_dict()``, and ``resume`` takes one to go on from.
     Raises InputError: a loss or gradient that is not finite (no weight has changed in that step or after it; BatchNorm's running
     statistics may have), a view or the teacher the method needs is missing.
     """
@@ -119,7 +120,7 @@ def fit(
         step = _Step(state, teacher, autocast, stack)
         for epoch in range(state.step // len(batches) + 1, epochs + 1):
             for network in networks:
-                _train_mode(network)
+                train_mode(network)
             for views, labels_B in batches:
                 if before_step is not None:
                     before_step(state.step)
@@ -149,7 +150,7 @@ class _Step:
         self.state, self.autocast = state, autocast
         method = state.method
         self.teacher = FrozenTeacher(teacher) if teacher is not None and method.needs_teacher else None
-        taps: tuple[Tap, ...] = method.taps()
+        taps: tuple[Tap, ...] = method.pairs()
         self.student_maps = [stack.enter_context(tapped(one.network, [tap.student for tap in taps])) for one in state.learners]
         self.teacher_maps: dict[str, Tensor] = {}
         if self.teacher is not None:
@@ -260,17 +261,8 @@ def _one_of(batches: Batches, method: Method, device: torch.device) -> Tensor:
 
 
 def _of_weak_view(maps: Mapping[str, Tensor], batch: int) -> dict[str, Tensor]:
-    """Networks that see all views at once see the weak one first."""
-    return {name: one[:batch] for name, one in maps.items()}
-
-
-def _train_mode(student: nn.Module) -> None:
-    """Train mode, except for modules all of whose parameters are frozen: their BatchNorm statistics belong to their weights."""
-    student.train()
-    for module in student.modules():
-        own = list(module.parameters())
-        if own and not any(weight.requires_grad for weight in own):
-            module.eval()
+    """In float32. Networks that see all views at once see the weak one first."""
+    return {name: in_full(one[:batch]) for name, one in maps.items()}
 
 
 def _on(device: torch.device, images_BCHW: Tensor) -> Tensor:

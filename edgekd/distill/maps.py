@@ -9,16 +9,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from edgekd.distill.method import in_full
-
 
 @contextmanager
 def tapped(network: nn.Module, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """While inside, each forward pass puts the outputs of the named modules into the dict, in float32; the latest stays."""
+    """While inside, each forward pass puts the outputs of the named modules into the dict; the latest stays."""
     taken: dict[str, Tensor] = {}
 
     def take(name: str, module: nn.Module, inputs: Any, output: Tensor) -> None:
-        taken[name] = in_full(output)
+        taken[name] = output
 
     handles = [network.get_submodule(name).register_forward_hook(partial(take, name)) for name in dict.fromkeys(names)]
     try:

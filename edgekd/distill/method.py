@@ -68,7 +68,7 @@ class Course:
     optimiser: Callable[[Iterable[nn.Parameter], float | None], GuardedStep]  # as the students', with another gradient norm
     evaluate: Callable[[nn.Module], float]  # top-1 in [0, 1] on the held-out images, of a network in eval mode
     held_out_images: int  # how many those are; 0 if not known
-    more_batches: Callable[[int], Batches] | None  # the same images in another order and other views, by a number above 0
+    more_batches: Callable[[int, float], Batches] | None  # the images in another order, by a number above 0 and a batch's share
     autocast: Callable[[], AbstractContextManager[Any]]  # the precision of forward passes
 
 
@@ -87,7 +87,7 @@ class Method(Protocol):
     def begin(self, course: Course) -> None:
         """Called once before the first step, and before ``load_state_dict``."""
 
-    def taps(self) -> tuple[Tap, ...]:
+    def pairs(self) -> tuple[Tap, ...]:
         """Modules whose outputs the losses need, asked for after ``begin``; logit methods need none."""
         return ()
 

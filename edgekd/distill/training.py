@@ -47,14 +47,14 @@ class Learner:
         so its weights moved less with the last batches seen."""
         if top1 >= self.best_top1:
             self.best_epoch, self.best_top1 = epoch, top1
-            self.best_state = _copies(self.network.state_dict())
+            self.best_state = copies(self.network.state_dict())
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "network": _copies(self.network.state_dict()),
-            "auxiliary": _copies(self.auxiliary.state_dict()) if self.auxiliary is not None else {},
+            "network": copies(self.network.state_dict()),
+            "auxiliary": copies(self.auxiliary.state_dict()) if self.auxiliary is not None else {},
             "optimiser": self.optimiser.state_dict(),
-            "best": {"epoch": self.best_epoch, "top1": self.best_top1, "state": _copies(self.best_state)},
+            "best": {"epoch": self.best_epoch, "top1": self.best_top1, "state": copies(self.best_state)},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -63,7 +63,7 @@ class Learner:
             put_back(self.auxiliary, state["auxiliary"])
         self.optimiser.load_state_dict(state["optimiser"])
         best = state["best"]
-        self.best_epoch, self.best_top1, self.best_state = best["epoch"], best["top1"], _copies(best["state"])
+        self.best_epoch, self.best_top1, self.best_state = best["epoch"], best["top1"], copies(best["state"])
 
 
 @dataclass
@@ -157,7 +157,7 @@ class Sums:
         return means
 
     def state_dict(self) -> dict[str, Any]:
-        return {"sums": _copies(self._sums), "counts": dict(self._counts)}
+        return {"sums": copies(self._sums), "counts": dict(self._counts)}
 
     def load_state_dict(self, state: Mapping[str, Any], device: torch.device) -> None:
         self._sums = {name: total.to(device, copy=True) for name, total in state["sums"].items()}
@@ -172,6 +172,6 @@ def put_back(network: nn.Module, state: Mapping[str, Tensor]) -> None:
     network.load_state_dict(versioned)
 
 
-def _copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Contiguous copies, as safetensors wants them."""
     return {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}

@@ -53,11 +53,11 @@ def train(
     """
     recipe, images = context.recipe, open_images(context)
 
-    def stream(number: int) -> data.Batches:
-        """The train images in an order and in views that depend on the number."""
+    def stream(number: int, share: float = 1.0) -> data.Batches:
+        """The train images in an order and in views that depend on the number, in batches of this share (CKA needs four)."""
         return data.Batches(
-            images.train, batch_size=section.batch_size, views=method.views, preprocessing=images.preprocessing,
-            hflip=images.hflip, seed=recipe.seed + 20_000_003 * number, device=device,
+            images.train, batch_size=min(section.batch_size, max(4, round(share * section.batch_size))), views=method.views,
+            preprocessing=images.preprocessing, hflip=images.hflip, seed=recipe.seed + 20_000_003 * number, device=device,
         )  # fmt: skip
 
     batches = stream(0)

@@ -280,7 +280,7 @@ class Crowd(Method):
     students: int = 3
     regressors: nn.ModuleList = field(default_factory=lambda: nn.ModuleList(nn.Conv2d(8, 24, 1) for _ in range(3)))
 
-    def taps(self) -> tuple[Tap, ...]:
+    def pairs(self) -> tuple[Tap, ...]:
         return (Tap("3", "3"),)
 
     def auxiliary(self, which: int) -> nn.Module:

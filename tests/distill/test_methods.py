@@ -42,7 +42,7 @@ def test_the_recipe_offers_exactly_a_methods_options_with_its_defaults(name: str
 def test_methods_cannot_be_changed_after_they_are_made() -> None:
     for name in names():
         method = create(name)
-        assert method.taps() == ()
+        assert method.pairs() == ()
         assert type(method).__dataclass_params__.frozen
     with pytest.raises(dataclasses.FrozenInstanceError):
         create("kd").temperature = 1.0
