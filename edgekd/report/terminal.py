@@ -53,10 +53,11 @@ def render_terminal(document: Document | Mapping[str, Any], *, width: int = PIPE
     document = parse(document)
     lines = [*_table(document, width), *_closing(document, width)]
     last = Text(printable(verdict_text(document)), style=_STYLES[document.verdict] if document.verdict else "bold red")
-    return _printed([*lines, last], color)
+    return printed([*lines, last], color)
 
 
-def _printed(lines: list[Text], color: bool) -> str:
+def printed(lines: list[Text], color: bool) -> str:
+    """As text, without a last newline."""
     out = io.StringIO()
     console = Console(
         file=out, force_terminal=color, no_color=not color, color_system="standard" if color else None, width=10_000
@@ -90,7 +91,7 @@ def _table(document: Document, width: int) -> list[Text]:
     indent = "    " if stacked else " " * (widths[0] + 2 + (widths[1] + 2 if widths[1] else 0))
     for cells, reason, verdict in grid:
         lines += _stacked(cells, widths, width, verdict) if stacked else [_styled(_joined(cells, widths), cells, verdict)]
-        lines += _prose(reason, width, indent=indent)
+        lines += prose(reason, width, indent=indent)
     return lines
 
 
@@ -138,7 +139,8 @@ def _styled(line: str, cells: tuple[str, ...], verdict: Verdict | None) -> Text:
     return text
 
 
-def _prose(sentence: str, width: int, *, indent: str = "", hang: str | None = None) -> list[Text]:
+def prose(sentence: str, width: int, *, indent: str = "", hang: str | None = None) -> list[Text]:
+    """A sentence in lines of this width, further ones hanging below the first; dim if it is indented."""
     wrapped = textwrap.wrap(
         printable(sentence), max(width, 40), initial_indent=indent, subsequent_indent=indent if hang is None else hang,
         break_long_words=False, break_on_hyphens=False,
@@ -151,6 +153,7 @@ def _closing(document: Document, width: int) -> list[Text]:
     facts = [("run", ", ".join(filter(None, (document.run, duration(document.seconds)))))] if document.run else []
     facts += [(name, text) for name, text in (("data", data_text(document)), ("bundle", bundle_text(document))) if text]
     facts += [("note", note) for note in document.data.notes] if document.data else []
+    facts += [("warning", str(step.notes["warning"])) for step in document.stages if "warning" in step.notes]
     facts += [("failed", sentence) for sentence in misses(document, Verdict.FAIL)]
     facts += [("open", sentence) for sentence in misses(document, Verdict.INCONCLUSIVE)]
     if error := document.error:
@@ -161,5 +164,5 @@ def _closing(document: Document, width: int) -> list[Text]:
     facts += [("next" if done else "resume", document.resume)] if document.exit_code or document.until else []
     lines = [Text("")]
     for name, text in facts:
-        lines += _prose(f"{name:<8}{text}", width, hang=" " * 8)
+        lines += prose(f"{name:<8}{text}", width, hang=" " * 8)
     return lines

@@ -11,7 +11,7 @@ from edgekd.stages.accuracy import right
 from edgekd.stages.compute import compute_used, set_up
 from edgekd.stages.context import Context
 from edgekd.stages.images import open_images
-from edgekd.stages.networks import held_out_logits, new_network
+from edgekd.stages.networks import earlier_network, held_out_logits, new_network
 from edgekd.stages.training import train
 
 
@@ -19,7 +19,7 @@ def run(context: Context) -> Outcome:
     """Makes student.safetensors and curves.json; measures top1, and top1_drop against the teacher on the same images."""
     device = set_up(context.recipe)
     images, recipe = open_images(context), context.recipe
-    teacher = models.load_saved(context.input("teacher").path("teacher"))
+    teacher = earlier_network(context, "teacher", "teacher", device)
     right_T = right(held_out_logits(context, teacher), images.held_out.labels)
     trained, count = None, len(images.classes)
     if isinstance(recipe.distill, Nothing):

@@ -8,6 +8,7 @@ from edgekd.stages.accuracy import right
 from edgekd.stages.compute import set_up
 from edgekd.stages.context import Context
 from edgekd.stages.images import open_images
+from edgekd.stages.networks import earlier_network
 
 
 def teacher(context: Context) -> Outcome:
@@ -22,6 +23,6 @@ def student(context: Context) -> Outcome:
 
 def _taken(context: Context, step: str, kind: str) -> Outcome:
     device, images = set_up(context.recipe), open_images(context)
-    network = models.load_saved(context.input(step).path(kind)).to(device)
+    network = earlier_network(context, step, kind, device).to(device)
     logits = models.logits(network, data.eval_batches(images.test, images.preprocessing))
     return Outcome(measurements=(share("top1", right(logits, images.test.labels), images="test"),))

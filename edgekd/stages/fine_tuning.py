@@ -18,7 +18,7 @@ from edgekd.recipe import Nothing, Recipe, Training
 from edgekd.stages.accuracy import right
 from edgekd.stages.context import Context
 from edgekd.stages.images import open_images
-from edgekd.stages.networks import held_out_logits
+from edgekd.stages.networks import earlier_network, held_out_logits
 from edgekd.stages.rounded import Rounded
 from edgekd.stages.training import train
 
@@ -63,7 +63,7 @@ def fine_tune(context: Context, ptq: Rounded, student: nn.Module, device: torch.
             found.append(np.mean(right(held_out_logits(context, candidate), images.held_out.labels)))
         return float(np.mean(found))
 
-    method, teacher = _lesson(context, student)
+    method, teacher = _lesson(context, student, device)
     trained = train(
         context, [network], method, training, "quantize", device,
         teacher=teacher, evaluate=mean_top1, before_step=in_turn, in_float32=True,
@@ -82,13 +82,13 @@ def learning_rate(recipe: Recipe, lost: float) -> float:
     return float_training(recipe).learning_rate * (STRONG if lost > MUCH_LOST else GENTLE)
 
 
-def _lesson(context: Context, student: nn.Module) -> tuple[distill.Method, nn.Module | None]:
+def _lesson(context: Context, student: nn.Module, device: torch.device) -> tuple[distill.Method, nn.Module | None]:
     """The loss and the frozen network it compares with."""
     wanted = context.recipe.quantize.distill
     if wanted == "none":
         return distill.create("label"), None
     networks = [models.fold_for_inference(student)] if wanted in ("self", "both") else []
     if wanted in ("teacher", "both"):
-        networks.append(models.fold_for_inference(models.load_saved(context.input("teacher").path("teacher"))))
+        networks.append(models.fold_for_inference(earlier_network(context, "teacher", "teacher", device)))
     frozen = networks[0] if len(networks) == 1 else distill.Consensus(networks, TEMPERATURE)
     return distill.create("kd", temperature=TEMPERATURE, ce_weight=0.0, kd_weight=1.0), frozen

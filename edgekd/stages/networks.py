@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -30,6 +31,18 @@ def new_network(
     if source is not None:
         models.load(network, source, replace_head=to_be_trained)
     return network
+
+
+def earlier_network(context: Context, stage: str, kind: str, device: torch.device) -> nn.Module:
+    """A network that an earlier step left: on the host, in eval mode; a teacher's ONNX file as what answers for it."""
+    path = context.input(stage).path(kind)
+    return onnx_teacher(context, path, device) if path.suffix == ".onnx" else models.load_saved(path)
+
+
+def onnx_teacher(context: Context, path: Path, device: torch.device) -> nn.Module:
+    """What answers for the ONNX file that the teacher's step left, given the images as the student sees them."""
+    images = open_images(context)
+    return models.OnnxTeacher(path, classes=len(images.classes), preprocessing=images.preprocessing, device=device)
 
 
 def held_out_logits(context: Context, network: nn.Module) -> NDArray[np.float32]:
