@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 RUNS = Path("runs")
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class _Folder(click.Path):
@@ -19,9 +21,12 @@ class _Folder(click.Path):
         return super().convert(value, param, ctx)
 
 
-run_dir = click.option(
-    "--run-dir", type=_Folder(path_type=Path), help="Folder of the run; the same folder resumes it.  [default: runs/<name>]"
-)
+def folder(text: str) -> Callable[[Command], Command]:
+    """--run-dir with this help."""
+    return click.option("--run-dir", type=_Folder(path_type=Path), help=text)
+
+
+run_dir = folder("Folder of the run; the same folder resumes it.  [default: runs/<name>]")
 overrides = click.option(
     "--set", "overrides", multiple=True, metavar="a.b.c=v", help="Change one value of the recipe; may be repeated."
 )

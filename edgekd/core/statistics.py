@@ -111,6 +111,14 @@ def difference_over_seeds(differences: Sequence[float], least: float) -> tuple[f
     return mean, mean - half, mean + half
 
 
+def seeds_to_tell(difference: float, spread: float) -> int | None:
+    """The least number of seeds whose interval would leave 0 out, were difference and spread what they seem; None beyond 50."""
+    for n in range(2, 51):
+        if student_t_two_sided(REPORTED_CONFIDENCE, n - 1) * spread / math.sqrt(n) < abs(difference):
+            return n
+    return None
+
+
 def share(name: str, right: Sequence[bool], **conditions: object) -> Measurement:
     """Accuracy as a Measurement in 0...1: ``right`` holds one truth value an image. An empty sequence gives n = 0, value None."""
     n, hits = len(right), sum(1 for one in right if one)

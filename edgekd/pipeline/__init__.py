@@ -1,17 +1,20 @@
 """The chain walked: a torch-free table of stages, keys, the store, the runner and its verdict."""
 
+from edgekd.pipeline.arms import Asked
 from edgekd.pipeline.chain import CHAIN, STAGES, Stage, Step, steps
 from edgekd.pipeline.control import Control, requiring
 from edgekd.pipeline.document import run_document
 from edgekd.pipeline.plan import Plan, PlannedStep, make_plan
 from edgekd.pipeline.runner import Runner, store_of
 from edgekd.pipeline.store import Store
+from edgekd.pipeline.sweep import Sweep
 from edgekd.pipeline.verdict import run_verdict, target_verdicts, to_go_on
 from edgekd.pipeline.walk import Row, Walk
 
 __all__ = [
     "CHAIN",
     "STAGES",
+    "Asked",
     "Control",
     "Plan",
     "PlannedStep",
@@ -20,6 +23,7 @@ __all__ = [
     "Stage",
     "Step",
     "Store",
+    "Sweep",
     "Walk",
     "make_plan",
     "requiring",

@@ -39,17 +39,18 @@ def run_document(walk: Walk, recipe: Recipe, run_dir: Path, *, resume: list[str]
         "until": walk.control.until,
         "smoke": walk.control.smoke,
         "keep_going": walk.control.keep_going,
-        "environment": {
-            "system": platform.platform(),
-            "cpus": len(os.sched_getaffinity(0)),
-            "edgekd": __version__,
-            **library_versions(),
-        },
+        "environment": environment(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(started)),
         "seconds": round(time.time() - started, 3),
         "test_opened": walk.test_opened,
         "data": {"source": recipe.data.source, **described.as_json()} if described else None,
     }
+
+
+def environment() -> dict[str, Any]:
+    """The machine this runs on, for the document."""
+    cpus = len(os.sched_getaffinity(0))
+    return {"system": platform.platform(), "cpus": cpus, "edgekd": __version__, **library_versions()}
 
 
 def _row(row: Row) -> Mapping[str, Any]:

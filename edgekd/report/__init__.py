@@ -7,6 +7,38 @@ page.write_text(render_html(document, run))              one file, nothing loade
 
 from edgekd.report.document import FILE_NAME, Document, document_schema, read
 from edgekd.report.page import render_html
+from edgekd.report.sweep import (
+    SWEEP_FILE,
+    ArmPart,
+    RunPart,
+    render_csv,
+    run_part,
+    sweep_schema,
+    tabulated,
+    teachers_of,
+    training_seconds,
+)
+from edgekd.report.sweep_page import render_sweep_html
+from edgekd.report.sweep_screen import render_sweep
 from edgekd.report.terminal import render_terminal, screen_of
 
-__all__ = ["FILE_NAME", "Document", "document_schema", "read", "render_html", "render_terminal", "screen_of"]
+__all__ = [
+    "FILE_NAME",
+    "SWEEP_FILE",
+    "ArmPart",
+    "Document",
+    "RunPart",
+    "document_schema",
+    "read",
+    "render_csv",
+    "render_html",
+    "render_sweep",
+    "render_sweep_html",
+    "render_terminal",
+    "run_part",
+    "screen_of",
+    "sweep_schema",
+    "tabulated",
+    "teachers_of",
+    "training_seconds",
+]

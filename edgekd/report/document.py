@@ -54,6 +54,7 @@ class MeasurementPart(_Part):
     suspect: list[str] = Field([], description="why the conditions make the value inconclusive")
     n_needed: int | None = Field(None, description="set when n is below what this number needs")
     conditions: dict[str, Any] = {}
+    right: str = Field("", description="for a share, one bit each: which of the n were hits, first one first, padded, base64")
 
 
 class GatePart(_Part):

@@ -32,7 +32,7 @@ def render_html(document: Document | Mapping[str, Any], run: Path) -> str:
     Raises InputError when the document is not one of schema 1.
     """
     document = parse(document)
-    return _template().render(
+    return template("page.html.jinja").render(
         document=document,
         verdict=document.verdict.value if document.verdict else "NOT_JUDGED",
         headline=rows.verdict_text(document),
@@ -61,7 +61,8 @@ def render_html(document: Document | Mapping[str, Any], run: Path) -> str:
 
 
 @cache
-def _template() -> Template:
+def template(name: str) -> Template:
+    """A page of this room by its file's name."""
     environment = Environment(
         loader=PackageLoader("edgekd.report", "."),
         autoescape=True,
@@ -73,7 +74,7 @@ def _template() -> Template:
     environment.filters.update(
         duration=phrases.duration, megabytes=phrases.megabytes, status=rows.status_text, flat=evidence.flat, row=rows.row_of
     )
-    return environment.get_template("page.html.jinja")
+    return environment.get_template(name)
 
 
 def _strip(row: rows.Row) -> Markup:

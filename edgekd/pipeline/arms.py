@@ -1,0 +1,155 @@
+"""The arms of a sweep: every combination of the varied values, and the ones named by hand, each for every seed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from pathlib import Path
+
+from edgekd.core import InputError, RecipeError
+from edgekd.core.nearest import did_you_mean
+from edgekd.pipeline.ready import require_ready
+from edgekd.recipe import Recipe, Training, load, load_arm
+
+# Up to a comma that stands in no brackets and no quotes.
+_VALUE = re.compile(r"""(?:[^,\[{"']|\[[^\]]*\]|\{[^}]*\}|"[^"]*"|'[^']*')+""")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """changes: its own overrides. left_out: keys of the recipe's distill section that are another method's. recipes: by seed.
+    matched: of an arm that trains as long as the dearest one, the arm it repeats."""
+
+    name: str
+    changes: tuple[str, ...]
+    left_out: tuple[str, ...]
+    recipes: Mapping[int, Recipe]
+    matched: str | None = None
+
+    @property
+    def epochs(self) -> int:
+        """Of its training; 0 for a student that is not trained."""
+        section = next(iter(self.recipes.values())).distill
+        return section.epochs if isinstance(section, Training) else 0
+
+    def folder(self, seed: int) -> str:
+        """Of its run, below the sweep's."""
+        return f"{re.sub(r'[^A-Za-z0-9._=+-]+', '-', self.name).strip('-.') or 'arm'}/seed-{seed}"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user typed. vary: texts of --vary, "key=a,b"; arms: of --arm, "NAME: key=value …"; matched: names of arms."""
+
+    recipe: Path
+    overrides: tuple[str, ...] = ()
+    vary: tuple[str, ...] = ()
+    arms: tuple[str, ...] = ()
+    matched: tuple[str, ...] = ()
+    baseline: str | None = None
+    until: str = "distill"
+
+
+def arms_of(asked: Asked) -> tuple[Arm, ...]:
+    """Every arm with a recipe for every seed, all of them valid and ready; one teacher for all seeds unless it is varied or set.
+
+    Raises InputError: --vary or --arm cannot be read, or a name twice. RecipeError: with the problems of all arms.
+    """
+    base = load(asked.recipe, asked.overrides)
+    varied = dict(_varied(text) for text in asked.vary)
+    if len(varied) < len(asked.vary):
+        raise InputError("a key is varied twice", where="--vary", seen=", ".join(asked.vary), fix="give all its values at once")
+    seeds = varied.pop("seed", (str(base.seed),))
+    products = [dict(zip(varied, values, strict=True)) for values in product(*varied.values())]
+    own = [(_name(one, base), tuple(f"{key}={value}" for key, value in one.items())) for one in products]
+    own += [_named(text) for text in asked.arms]
+    names = [name for name, _ in own]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise InputError(f"two arms are called '{twice[0]}'", where="--arm", seen=twice[0], fix="choose another name")
+    set_by_hand = {text.partition("=")[0].strip() for text in (*asked.overrides, *(one for _, changes in own for one in changes))}
+    pinned = base.teacher.seed is None and not set_by_hand & {"teacher", "teacher.seed"}
+    shared = (*asked.overrides, *([f"teacher.seed={base.seed}"] if pinned else []))
+    return _valid(asked.recipe, shared, own, seeds)
+
+
+def with_epochs(arm: Arm, epochs: int, times: float) -> Arm:
+    """The arm again, trained for so many epochs, which take ``times`` its time."""
+    recipes = {seed: _longer(recipe, epochs) for seed, recipe in arm.recipes.items()}
+    changes = (*arm.changes, f"distill.epochs={epochs}")
+    return replace(arm, name=f"{arm.name} ×{times:.1f} time", changes=changes, recipes=recipes, matched=arm.name)
+
+
+def _longer(recipe: Recipe, epochs: int) -> Recipe:
+    return recipe.model_copy(update={"distill": recipe.distill.model_copy(update={"epochs": epochs})})
+
+
+def chosen(name: str, arms: Sequence[Arm], option: str) -> Arm:
+    """Raises InputError: there is no such arm."""
+    names = [arm.name for arm in arms]
+    if name not in names:
+        what = f"no arm '{name}'{did_you_mean(name, names)}"
+        raise InputError(what, where=option, seen=name, fix="the arms are " + ", ".join(names))
+    return arms[names.index(name)]
+
+
+def _valid(
+    path: Path, shared: Sequence[str], own: Sequence[tuple[str, tuple[str, ...]]], seeds: Sequence[str]
+) -> tuple[Arm, ...]:
+    arms: list[Arm] = []
+    wrong: dict[str, RecipeError] = {}
+    for name, changes in own:
+        recipes: dict[int, Recipe] = {}
+        left_out: tuple[str, ...] = ()
+        for seed in seeds:
+            try:
+                recipe, left_out = load_arm(path, shared, (*changes, f"seed={seed}"))
+                require_ready(recipe)
+                recipes[recipe.seed] = recipe
+            except RecipeError as error:
+                wrong |= {str(one): one for one in (error, *error.others) if str(one) not in wrong}
+        arms.append(Arm(name, changes, left_out, recipes))
+    if wrong:
+        first, *others = wrong.values()
+        first.others = tuple(others)
+        raise first
+    if len(set(folders := [arm.folder(0) for arm in arms])) < len(arms):
+        raise InputError("the names of two arms are too alike", where="--arm", seen=", ".join(folders), fix="letters and digits")
+    return tuple(arms)
+
+
+def _varied(text: str) -> tuple[str, tuple[str, ...]]:
+    key, equals, values = text.partition("=")
+    found = tuple(value.strip() for value in _VALUE.findall(values))
+    if not equals or not key.strip() or ",".join(_VALUE.findall(values)) != values or not all(found):
+        fix = "--vary distill.method=label,kd,sld"
+        raise InputError("--vary takes a dotted key, '=' and values between commas", where="--vary", seen=text, fix=fix)
+    if len(set(found)) < len(found):
+        raise InputError("--vary has a value twice", where="--vary", seen=text)
+    return key.strip(), found
+
+
+def _named(text: str) -> tuple[str, tuple[str, ...]]:
+    name, colon, rest = text.partition(":")
+    try:
+        changes = tuple(shlex.split(rest))
+    except ValueError:
+        changes = ()
+    if not colon or not name.strip() or not changes or any("=" not in one for one in changes):
+        fix = '--arm "no feedback: distill.method=ffkd distill.feedback_every=0"'
+        raise InputError("--arm takes a name, ':' and key=value, with spaces between", where="--arm", seen=text, fix=fix)
+    if any(one.partition("=")[0] == "seed" for one in changes):
+        raise InputError("seeds are of all arms, not of one", where="--arm", seen=text, fix="--vary seed=0,1,2")
+    return name.strip(), changes
+
+
+def _name(values: Mapping[str, str], base: Recipe) -> str:
+    """kd, or kd epochs=5: the method by its name alone, other keys by their last part where that is clear."""
+    lasts = [key.rpartition(".")[2] for key in values]
+    words = [
+        value if key == "distill.method" else f"{last if lasts.count(last) == 1 else key}={value}"
+        for (key, value), last in zip(values.items(), lasts, strict=True)
+    ]
+    return " ".join(words) or base.distill.method
