@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as _binding
 from torch import Tensor, nn
@@ -43,13 +44,16 @@ def adopt_onnx(
         raise InputError("no such weights file", where=str(source), fix="give the path of an .onnx file")
     with disk_problems(source):
         content = source.read_bytes()
-    _open(content, source, torch.device("cpu"))
-    model = onnx.load_model_from_string(content)
+    try:
+        model = onnx.load_model_from_string(content)
+    except DecodeError as error:
+        raise InputError("not an ONNX file, or a damaged one", where=str(source), seen=_one_line(error)) from error
     elsewhere = next((tensor for tensor in _tensors(model) if tensor.data_location == onnx.TensorProto.EXTERNAL), None)
     if elsewhere is not None:
         where = next((entry.value for entry in elsewhere.external_data if entry.key == "location"), "another file")
         fix = f"save it as one file: python -c \"import onnx; onnx.save(onnx.load('{source.name}'), 'whole.onnx')\""
         raise InputError("the file's weights are in a second file", where=str(source), seen=where, fix=fix)
+    _open(content, source, torch.device("cpu"))
     others = [entry for entry in model.metadata_props if entry.key != NORMALIZATION]
     del model.metadata_props[:]
     model.metadata_props.extend(others)

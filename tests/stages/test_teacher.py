@@ -1,0 +1,132 @@
+"""The teacher as its stage leaves it, a network or an ONNX file, and what the later stages learn from either."""
+
+import json
+
+import pytest
+import torch
+from small_chain import RECIPE
+
+from edgekd import distill, export, models
+from edgekd.core import Artifact, InputError, Measurement, Outcome, share
+from edgekd.pipeline.chain import STAGES, Step
+from edgekd.pipeline.keys import key_of, key_parts
+from edgekd.recipe import loads
+from edgekd.stages import distill as distil
+from edgekd.stages import quantize, smoke, teacher
+from edgekd.stages.context import Context, Input
+from edgekd.stages.images import open_images
+
+SMALL = (
+    "data.image_size=16", "student.model=resnet18", "student.width=0.125", "compute.threads=1", "compute.device=cpu",
+    "distill={method: kd, epochs: 1, ce_weight: 0, kd_weight: 1}",
+)  # fmt: skip
+BY_ONNX = "teacher={weights: teacher.onnx}"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """One untrained network, as a file of ours and as an ONNX file."""
+    folder = tmp_path_factory.mktemp("given")
+    torch.manual_seed(0)
+    network = models.create("resnet18", classes=10, image_size=16, width=0.125).eval()
+    models.save(network, folder / "teacher.safetensors")
+    (folder / "teacher.onnx").write_bytes(export.float_export(network, (16, 16)).SerializeToString())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def context(folder, tmp_path_factory):
+    def context(*overrides, **inputs):
+        recipe = smoke.shortened(loads(RECIPE, "small.yaml", folder, (*SMALL, *overrides)))
+        return Context(recipe, tmp_path_factory.mktemp("made"), inputs, smoke=True)
+
+    return context
+
+
+@pytest.fixture(scope="module")
+def made(context):
+    """Stage teacher, by the kind of its file: what the next stages are given."""
+
+    def made(given):
+        room = context(given)
+        return Input(teacher.run(room), room.folder)
+
+    kinds = {"onnx": BY_ONNX, "safetensors": "teacher={model: resnet18, width: 0.125, weights: ./teacher.safetensors}"}
+    return {kind: made(given) for kind, given in kinds.items()}
+
+
+def values(outcome):
+    return {one.name: one.value for one in outcome.measurements}
+
+
+def test_an_onnx_teacher_is_copied_and_measured_as_the_network_it_was_exported_from(made):
+    outcome = made["onnx"].outcome
+    assert [(one.kind, one.path) for one in outcome.artifacts] == [("teacher", "teacher.onnx")]
+    assert values(outcome) == pytest.approx(values(made["safetensors"].outcome), abs=1e-5)
+    assert outcome.notes["output"] == "logits" and "parameters" not in outcome.notes
+    assert made["safetensors"].outcome.notes["parameters"] > 0
+
+
+def test_distilling_from_an_onnx_file_is_distilling_from_its_network_up_to_rounding(context, made):
+    students = {}
+    for kind, given in made.items():
+        room = context(BY_ONNX, teacher=given)
+        outcome = distil.run(room)
+        students[kind] = json.loads((room.folder / "curves.json").read_text())["epochs"][0]["losses"], outcome
+    assert students["onnx"][0] == pytest.approx(students["safetensors"][0], rel=1e-4)
+    assert students["onnx"][0]["kd"] > 0
+    assert values(students["onnx"][1])["top1_drop"] == pytest.approx(values(students["safetensors"][1])["top1_drop"], abs=0.05)
+
+
+def test_quantizing_learns_from_an_onnx_teacher_alone_and_beside_the_student(context, made, folder):
+    student = Input(Outcome((Artifact.of("student", folder / "teacher.safetensors", folder),)), folder)
+    for learns_from in ("teacher", "both"):
+        room = context(BY_ONNX, "quantize.mode=qat", f"quantize.distill={learns_from}", teacher=made["onnx"], distill=student)
+        assert quantize.run(room).notes["qat"]["learns_from"] == learns_from
+
+
+def test_the_onnx_files_own_normalization_travels_with_it(context):
+    room = context("teacher={weights: teacher.onnx, normalization: imagenet}")
+    outcome = teacher.run(room)
+    network = models.OnnxTeacher(room.folder / "teacher.onnx", classes=10, preprocessing=open_images(room).preprocessing)
+    assert not torch.allclose(network.scale, torch.ones(1))
+    given = context("teacher={weights: teacher.onnx, normalization: {mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225]}}")
+    assert values(teacher.run(given)) == values(outcome)
+
+
+def test_bytes_and_normalization_of_an_onnx_teacher_are_in_the_keys(folder, tmp_path):
+    def keys(content, normalization="null"):
+        (tmp_path / "teacher.onnx").write_bytes(content)
+        by_onnx = f"teacher={{weights: teacher.onnx, normalization: {normalization}}}"
+        recipe = loads(RECIPE, "small.yaml", tmp_path, (*SMALL, by_onnx))
+        return key_of(key_parts(Step(STAGES["teacher"]), recipe, {}, data="d", device=None))
+
+    content = (folder / "teacher.onnx").read_bytes()
+    assert keys(content) == keys(content)
+    assert len({keys(content), keys(content + b"\x00"), keys(content, "imagenet")}) == 3
+
+
+def test_a_method_that_trains_its_teacher_refuses_one_without_parameters(made):
+    class Adapting(distill.Label):
+        teacher_learns = True
+
+    frozen = models.OnnxTeacher(
+        made["onnx"].path("teacher"), classes=10, preprocessing={"image_size": (16, 16), "mean": (0.5,) * 3, "std": (0.2,) * 3}
+    )
+    with pytest.raises(InputError, match="no parameter to train"):
+        distill.fit(torch.nn.Linear(1, 1), Adapting(), [], evaluate=None, epochs=1, learning_rate=0.1, teacher=frozen)
+
+
+@pytest.mark.parametrize(
+    ("right", "classes", "warned"), [(18, 10, True), (20, 10, False), (54, 2, True), (60, 2, False), (0, 1000, True)]
+)
+def test_a_ready_made_teacher_that_hardly_beats_guessing_is_told(right, classes, warned):
+    doubts = teacher._doubts(share("top1", [True] * right + [False] * (100 - right)), classes)
+    assert bool(doubts) is warned
+    if warned:
+        assert f"{right / 100:.3f} of the held-out images, guessing {1 / classes:.3f}" in doubts["warning"]
+        assert "teacher.normalization" in doubts["warning"]
+
+
+def test_no_image_at_all_is_no_doubt():
+    assert teacher._doubts(Measurement("top1", None, "fraction", 0), 10) == {}
