@@ -25,8 +25,12 @@ if TYPE_CHECKING:
 
 ENTRY_POINTS = "edgekd.methods"  # the group in which other packages offer methods: name = "package.module:Class"
 _OURS = {
+    "channel": "edgekd.distill.channel:Channel",
     "dist": "edgekd.distill.dist:DIST",
     "dkd": "edgekd.distill.dkd:DKD",
+    "ffkd": "edgekd.distill.ffkd:FFKD",
+    "ffkd-adapt": "edgekd.distill.ffkd:FFKDAdapt",
+    "ffkd-public": "edgekd.distill.ffkd:FFKDPublic",
     "kd": "edgekd.distill.kd:KD",
     "label": "edgekd.distill.label:Label",
     "lskd": "edgekd.distill.lskd:LSKD",

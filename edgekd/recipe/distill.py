@@ -137,6 +137,7 @@ class _FFKD(Training):
     feedback_conflict_gate: bool = True
     feedback_learning_rate: NotNegative = 0.2
     feedback_gradient_norm: Positive | None = 1.0
+    feedback_batch_share: Annotated[float, Field(gt=0, le=1)] = 0.5
     feedback_tunes: Literal["all", "tail", "head"] = "all"
     feedback_batch_norm: Literal["eval", "train"] = "eval"
     feedback_rollback: bool = True
@@ -157,6 +158,7 @@ class FFKDPublic(_FFKD):
     feedback_conflict_gate: bool = False
     feedback_learning_rate: NotNegative = 0.05
     feedback_gradient_norm: Positive | None = None
+    feedback_batch_share: Annotated[float, Field(gt=0, le=1)] = 1.0
     feedback_batch_norm: Literal["eval", "train"] = "train"
     feedback_rollback: bool = False
 
@@ -165,6 +167,8 @@ class FFKDAdapt(_FFKD):
     """The teacher adapts to the student's images by cross-entropy alone."""
 
     method: Literal["ffkd-adapt"]
+    channel_weight: NotNegative = 0.0
+    feedback_start: Share = 0.15
     feedback_kd_weight: NotNegative = 0.0
     feedback_channel_weight: NotNegative = 0.0
 
