@@ -18,10 +18,12 @@ import torch
 from torch import Tensor, nn
 
 from edgekd.core import InputError
+from edgekd.distill import parallel
 from edgekd.distill.guard import GuardedStep
 from edgekd.distill.maps import tapped
 from edgekd.distill.method import Batch, Course, Method, Tap, in_full
 from edgekd.distill.modes import train_mode
+from edgekd.distill.norms import norms_of_all
 from edgekd.distill.progress import Progress
 from edgekd.distill.schedule import learning_rate_factor
 from edgekd.distill.teacher import FrozenTeacher
@@ -117,7 +119,9 @@ def fit(
     with ExitStack() as stack:
         if device.type == "cpu":
             stack.enter_context(quick_tiny_maps(*networks, *([teacher] if teacher is not None else [])))
-        step = _Step(state, teacher, autocast, stack)
+        trained = [network for one in learners for network in (one.network, one.auxiliary) if network is not None]
+        stack.enter_context(norms_of_all(*trained, *([teacher] if teacher is not None and method.teacher_learns else [])))
+        step = _Step(state, teacher, autocast, seed, stack)
         for epoch in range(state.step // len(batches) + 1, epochs + 1):
             for network in networks:
                 train_mode(network)
@@ -146,8 +150,11 @@ def fit(
 class _Step:
     """One step of every student on the same batch, then the method's own of the teacher."""
 
-    def __init__(self, state: Training, teacher: nn.Module | None, autocast: Callable[[], Any], stack: ExitStack) -> None:
-        self.state, self.autocast = state, autocast
+    def __init__(
+        self, state: Training, teacher: nn.Module | None, autocast: Callable[[], Any], seed: int, stack: ExitStack
+    ) -> None:
+        self.state, self.autocast, self.seed = state, autocast, seed
+        self.students = [parallel.replicated(one.network) for one in state.learners]
         method = state.method
         self.teacher = FrozenTeacher(teacher) if teacher is not None and method.needs_teacher else None
         taps: tuple[Tap, ...] = method.pairs()
@@ -166,17 +173,19 @@ class _Step:
         of_teacher: dict[str, Tensor] = {}
         if self.teacher is not None:
             with self.autocast():
-                of_teacher = self.teacher.logits(images)
+                of_teacher = _of_all(self.teacher.logits(images))
         teacher_maps = _of_weak_view(self.teacher_maps, len(labels_B))
         for which, learner in enumerate(state.learners):
-            with self.autocast():
-                of_student = {view: in_full(learner.network(pictures)) for view, pictures in images.items()}
+            draws = state.step * len(state.learners) + which
+            with self.autocast(), parallel.own_draws(self.seed, draws, state.device):
+                of_student = _of_all({view: in_full(self.students[which](pictures)) for view, pictures in images.items()})
             student_maps = _of_weak_view(self.student_maps[which], len(labels_B))
-            batch = Batch(labels_B, of_student, of_teacher, progress, which, student_maps, teacher_maps)
+            batch = Batch(parallel.gathered(labels_B), of_student, of_teacher, progress, which, student_maps, teacher_maps)
             losses = method.student_loss(batch)
             loss = torch.stack(list(losses.values())).sum()
             learner.optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
+            parallel.sum_gradients(learner.auxiliary)
             learner.optimiser.set_rate(rate)
             learner.optimiser.step(loss.detach(), at=state.step)
             seen = {f"loss.{name}": value.detach() for name, value in losses.items()} | {"loss": loss.detach()}
@@ -208,7 +217,9 @@ def _end_epoch(state: Training, epoch: int, rate: float, evaluate: Callable[[nn.
             **({"students_top1": accuracies} if len(accuracies) > 1 else {}),
             **more,
             "seconds": round(time.monotonic() - state.epoch_began, 3),
-            "cpu_seconds": round(time.process_time() - state.cpu_began, 3),
+            "cpu_seconds": round(
+                parallel.summed(torch.tensor([time.process_time() - state.cpu_began], dtype=torch.float64)).item(), 3
+            ),
         }
     )
     state.epoch_began, state.cpu_began = time.monotonic(), time.process_time()
@@ -258,6 +269,11 @@ def _one_of(batches: Batches, method: Method, device: torch.device) -> Tensor:
     views, _ = next(iter(batches))
     batches.load_state_dict(place)
     return _on(device, views[method.views[0]][:1])
+
+
+def _of_all(logits: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Of the whole batch, in every process that has a share of it."""
+    return {view: parallel.joined(rows) for view, rows in logits.items()}
 
 
 def _of_weak_view(maps: Mapping[str, Tensor], batch: int) -> dict[str, Tensor]:
