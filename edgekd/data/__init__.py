@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekd.data.dataset import (
     IMAGENET,
+    PUBLISHED,
     DataSection,
     Dataset,
     Description,
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "IMAGENET",
+    "PUBLISHED",
     "Batches",
     "DataSection",
     "Dataset",

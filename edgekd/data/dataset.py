@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,14 +13,20 @@ from numpy.typing import NDArray
 
 from edgekd.core import InputError
 from edgekd.data import digests
+from edgekd.data.cifar import list_cifar
 from edgekd.data.decode import check_readable, decode_all
 from edgekd.data.digits import list_digits
 from edgekd.data.imagefolder import list_images
+from edgekd.data.imagenet import list_imagenet
 from edgekd.data.source import Item, Listing, Part
 from edgekd.data.splits import Splits, split, spread
 from edgekd.device import normalize
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean, std that torchvision's ImageNet weights were trained with
+PUBLISHED = {  # by source: mean and std that its published networks were trained with; mdistiller's for CIFAR-100
+    "imagenet": IMAGENET,
+    "cifar100": ((0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)),
+}
 MARGIN_FROM = 64  # pixels: from here on images keep a margin (7/8, as is usual for 224 of 256), below none can be spared
 _KEPT = 0.875
 CHUNK_BYTES = 256 << 20
@@ -42,6 +48,8 @@ class DataSection(Protocol):
     def split_seed(self) -> int: ...
     @property
     def hflip(self) -> bool | None: ...
+    @property
+    def train_per_class(self) -> int | None: ...
 
 
 @dataclass(frozen=True)
@@ -144,8 +152,7 @@ def open_dataset(
     split, how many of its images to keep, classes as even as they allow; None keeps all.
     Raises InputError as list_images and split do.
     """
-    listing = _list(section, root)
-    splits = split(listing, section.split_seed)
+    listing, splits = _listed(section, root)
     if most is not None:
         splits = {name: spread(items, most[name], section.split_seed) for name, items in splits.items()}
     return Dataset(listing, splits, section, cache, normalization)
@@ -156,8 +163,7 @@ def describe(section: DataSection, *, root: Path | None, memo: Path | None = Non
 
     memo: a JSON file in which file hashes are kept. Raises InputError as list_images and split do.
     """
-    listing = _list(section, root)
-    splits = split(listing, section.split_seed)
+    listing, splits = _listed(section, root)
     hashes = digests.hash_items(listing, memo)
     notes = listing.notes + digests.duplicates(splits, hashes, _part_of(listing))
     counts = {name: len(items) for name, items in splits.items()}
@@ -209,14 +215,35 @@ def channel_statistics(images: NDArray[np.uint8]) -> tuple[list[float], list[flo
     return [round(float(m), 4) for m in mean], [round(max(float(s), _LEAST_STD), 4) for s in std]
 
 
+def _listed(section: DataSection, root: Path | None) -> tuple[Listing, Splits]:
+    """The source's items and its splits; notes say of how many train images a part is kept."""
+    listing = _list(section, root)
+    splits = split(listing, section.split_seed, section.train_per_class)
+    if section.train_per_class is None:
+        return listing, splits
+    used, known = sum(map(len, splits.values())), sum(map(len, listing.parts.values()))
+    kept = len(splits["train"])
+    note = f"data: train_per_class keeps {kept:,} of {kept + known - used:,} train images"
+    return replace(listing, notes=(*listing.notes, note)), splits
+
+
 def _list(section: DataSection, root: Path | None) -> Listing:
     if section.source == "digits":
         return list_digits()
-    if section.source != "imagefolder":
-        raise InputError("unknown data source", where="data.source", seen=section.source, fix="digits or imagefolder")
+    if section.source not in _FOLDERS:
+        raise InputError("unknown data source", where="data.source", seen=section.source, fix=f"digits, {', '.join(_FOLDERS)}")
     if section.path is None:
-        raise InputError("an image folder needs a path", where="data.path", fix="data: {source: imagefolder, path: FOLDER, …}")
-    return list_images((root or Path()) / Path(section.path).expanduser())
+        fix = f"data: {{source: {section.source}, path: FOLDER, …}}"
+        raise InputError(f"{section.source} needs a path", where="data.path", fix=fix)
+    return _FOLDERS[section.source]((root or Path()) / Path(section.path).expanduser())
+
+
+_FOLDERS: dict[str, Callable[[Path], Listing]] = {
+    "imagefolder": list_images,
+    "imagenet": list_imagenet,
+    "cifar10": partial(list_cifar, "cifar10"),
+    "cifar100": partial(list_cifar, "cifar100"),
+}
 
 
 def _part_of(listing: Listing) -> dict[str, Part]:

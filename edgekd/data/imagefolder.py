@@ -46,11 +46,11 @@ def list_images(root: Path) -> Listing:
     elif set(folders) == {"train"}:
         parts = {"all": folders["train"]}
         notes.append("data: there is only train/, so the images to test on are split off it by seed")
-    read = {part: _read_part(folder, notes) for part, folder in parts.items()}
+    read = {part: read_part(folder, notes) for part, folder in parts.items()}
     first: Part = "all" if "all" in read else "train"
     classes = read[first][0]
     for part, (names, _) in read.items():
-        _same_classes(first, classes, part, names, root)
+        same_classes(first, classes, part, names, root)
     if len(classes) < 2:
         raise InputError(
             "there is only one class", where=str(parts[first]), seen=classes[0], fix=f"at least two are needed; {_SHAPE}"
@@ -58,8 +58,8 @@ def list_images(root: Path) -> Listing:
     return Listing(classes, {part: items for part, (_, items) in read.items()}, hflip=True, notes=tuple(notes))
 
 
-def _read_part(folder: Path, notes: list[str]) -> tuple[tuple[str, ...], tuple[Item, ...]]:
-    """Class names and items of one part."""
+def read_part(folder: Path, notes: list[str]) -> tuple[tuple[str, ...], tuple[Item, ...]]:
+    """Class names and items of one part; adds to ``notes``. Raises as list_images does."""
     classes = sorted(path.name for path in _visible(folder) if path.is_dir())
     if unwritable := [name for name in classes if not _is_utf8(name)]:
         what = "the name of a class folder is not UTF-8, so no document can hold it"
@@ -72,8 +72,7 @@ def _read_part(folder: Path, notes: list[str]) -> tuple[tuple[str, ...], tuple[I
         items += [Item(path.relative_to(folder).as_posix(), label, path) for path in found]
         empty += [] if found else [name]
     if not items:
-        loose = sum(path.suffix.lower() in SUFFIXES for path in _visible(folder) if path.is_file())
-        seen = f"{len(classes)} folders, {loose} images outside class folders, {len(passed_over)} other files"
+        seen = f"{len(classes)} folders, {images_in(folder)} images outside class folders, {len(passed_over)} other files"
         raise InputError(
             "no images", where=str(folder), seen=seen, fix=f"the layout is {_SHAPE}; known endings: {' '.join(SUFFIXES)}"
         )
@@ -83,6 +82,11 @@ def _read_part(folder: Path, notes: list[str]) -> tuple[tuple[str, ...], tuple[I
     if passed_over:
         notes.append(f"data: {len(passed_over)} files without an image ending were passed over: {_few(passed_over)}")
     return tuple(classes), tuple(items)
+
+
+def images_in(folder: Path) -> int:
+    """How many images lie in ``folder`` itself."""
+    return sum(path.suffix.lower() in SUFFIXES for path in _visible(folder) if path.is_file())
 
 
 def _is_image(path: Path, folder: Path, passed_over: list[str]) -> bool:
@@ -119,7 +123,8 @@ def _visible(folder: Path) -> list[Path]:
         raise EnvironmentProblem("the folder may not be read", where=str(folder), fix=f"chmod u+rx '{folder}'") from error
 
 
-def _same_classes(first: Part, expected: Sequence[str], part: Part, seen: Sequence[str], root: Path) -> None:
+def same_classes(first: Part, expected: Sequence[str], part: Part, seen: Sequence[str], root: Path) -> None:
+    """Raises InputError, naming the classes that only one of two parts has."""
     missing, extra = sorted(set(expected) - set(seen)), sorted(set(seen) - set(expected))
     if missing or extra:
         differences = [f"only in {name}: {_few(names)}" for name, names in ((first, missing), (part, extra)) if names]

@@ -19,12 +19,13 @@ HELD_OUT_SHARE = 0.1
 Splits = dict[str, tuple[Item, ...]]
 
 
-def split(listing: Listing, split_seed: int) -> Splits:
+def split(listing: Listing, split_seed: int, train_per_class: int | None = None) -> Splits:
     """Return {"train", "held_out", "test"}: disjoint, covering every item, each class in each of the three, sorted by name.
 
     One part "all": 20 % of each class are the test, then 10 % of the rest are held out. "train" and "val": val is the test, 10 %
     of train are held out. "train" and "test": the same with test. All three: val is held out, test is the test. Shares are
-    rounded to whole images, at least one a class. Raises InputError, naming the classes, where a class is too small for that.
+    rounded to whole images, at least one a class. train_per_class: then keep at most that many train images a class; more are
+    those of fewer and some besides. Raises InputError, naming the classes, where a class is too small for that.
     """
     parts = listing.parts
     if "all" in parts:
@@ -37,6 +38,8 @@ def split(listing: Listing, split_seed: int) -> Splits:
         _require(parts["train"], listing.classes, least=2, why="one image each to train on and to hold out")
         train, held_out = _take(parts["train"], HELD_OUT_SHARE, split_seed, "held_out")
         test = _by_name(parts["val"] if "val" in parts else parts["test"])
+    if train_per_class is not None:
+        train = _few(train, train_per_class, split_seed)
     return {"train": train, "held_out": held_out, "test": test}
 
 
@@ -57,6 +60,11 @@ def _take(items: Sequence[Item], share: float, seed: int, purpose: str) -> tuple
         taken += ranked[:count]
         stays += ranked[count:]
     return _by_name(stays), _by_name(taken)
+
+
+def _few(items: Sequence[Item], per_class: int, seed: int) -> tuple[Item, ...]:
+    groups = (sorted(group, key=lambda item: _rank(item, seed, "few")) for group in _by_class(items).values())
+    return _by_name([item for group in groups for item in group[:per_class]])
 
 
 def _rank(item: Item, seed: int, purpose: str) -> tuple[bytes, str]:

@@ -13,8 +13,11 @@ _opened: dict[str, data.Dataset] = {}
 
 
 def normalization_of(recipe: Recipe) -> Normalization | None:
-    """ImageNet's mean and std where a network starts from ImageNet weights; None stands for those of the train images."""
-    return data.IMAGENET if "imagenet" in (recipe.teacher.weights, recipe.student.weights) else None
+    """ImageNet's mean and std where a network starts from ImageNet weights, else those that published networks for the source
+    were trained with; None stands for those of the train images."""
+    if "imagenet" in (recipe.teacher.weights, recipe.student.weights):
+        return data.IMAGENET
+    return data.PUBLISHED.get(recipe.data.source)
 
 
 def open_images(context: Context) -> data.Dataset:

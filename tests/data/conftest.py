@@ -20,7 +20,7 @@ def section() -> Callable[..., Any]:
     """A recipe's ``data`` section with defaults."""
 
     def make(**given: Any) -> Any:
-        base = {"source": "imagefolder", "path": ".", "image_size": 16, "split_seed": 0, "hflip": None}
+        base = {"source": "imagefolder", "path": ".", "image_size": 16, "split_seed": 0, "hflip": None, "train_per_class": None}
         return SimpleNamespace(**{**base, **given})
 
     return make

@@ -100,7 +100,7 @@ def test_digits_are_not_mirrored_unless_the_recipe_says_so(section: Section) -> 
     assert data.describe(section(source="digits", hflip=True), root=None).hflip is True
 
 
-@pytest.mark.parametrize(("given", "where"), [({"source": "cifar10"}, "data.source"), ({"path": None}, "data.path")])
+@pytest.mark.parametrize(("given", "where"), [({"source": "cifar"}, "data.source"), ({"path": None}, "data.path")])
 def test_a_source_that_is_none_is_refused(section: Section, given: dict[str, Any], where: str) -> None:
     with pytest.raises(InputError) as error:
         data.describe(section(**given), root=None)
@@ -170,3 +170,13 @@ def test_inputs_in_parts_are_those_of_the_whole_split_in_order(section: Section,
     parts = list(data.input_chunks(images.test, images.preprocessing, most_bytes=whole[:4].nbytes))
     assert [len(part) for part in parts] == [4, 2]
     np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+def test_few_train_images_a_class_are_counted_noted_and_the_only_ones_used(section):
+    few = section(source="digits", image_size=8, train_per_class=5)
+    described, opened = data.describe(few, root=None), data.open_dataset(few, root=None)
+    assert described.counts == opened.counts == {"train": 50, "held_out": 145, "test": 359}
+    note = "data: train_per_class keeps 50 of 1,293 train images"
+    assert note in described.notes and note in opened.notes
+    assert set(opened.calibration(1000).names) == set(opened.train.names)
+    assert np.bincount(opened.train.labels).tolist() == [5] * 10

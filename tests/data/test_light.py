@@ -9,7 +9,7 @@ _DESCRIBE = """
 import sys
 from types import SimpleNamespace
 from edgekd import data
-section = SimpleNamespace(source="digits", path=None, image_size=8, split_seed=0, hflip=None)
+section = SimpleNamespace(source="digits", path=None, image_size=8, split_seed=0, hflip=None, train_per_class=None)
 data.describe(section, root=None)
 assert data.open_dataset(section, root=None).test.images.shape == (359, 8, 8, 3)
 assert not {"torch", "torchvision", "sklearn"} & set(sys.modules)

@@ -100,3 +100,24 @@ def test_spread_takes_classes_evenly_and_each_image_once(sizes: list[int], count
     taken = [sum(item.label == label for item in chosen) for label in range(len(sizes))]
     level = max(taken)
     assert all(one >= level - 1 or one == size for one, size in zip(taken, sizes, strict=True))
+
+
+@given(class_sizes, st.integers(1, 40), st.integers(0, 2**31))
+def test_few_train_images_a_class_leave_the_other_splits_as_they_are(sizes: list[int], per_class: int, seed: int) -> None:
+    all_of_them, few = split(listing(sizes), seed), split(listing(sizes), seed, per_class)
+    assert (few["held_out"], few["test"]) == (all_of_them["held_out"], all_of_them["test"])
+    assert set(few["train"]) <= set(all_of_them["train"])
+    for label in range(len(sizes)):
+        there, kept = (sum(item.label == label for item in one["train"]) for one in (all_of_them, few))
+        assert kept == min(there, per_class)
+
+
+@given(class_sizes, st.integers(1, 20), st.integers(0, 99))
+def test_more_train_images_a_class_are_those_of_fewer_and_some_besides(sizes: list[int], per_class: int, seed: int) -> None:
+    fewer, more = (set(split(listing(sizes), seed, count)["train"]) for count in (per_class, per_class + 3))
+    assert fewer <= more
+
+
+def test_another_split_seed_keeps_other_train_images() -> None:
+    one, other = (split(listing([40, 40], "train", "val", "test"), seed, 5)["train"] for seed in (0, 1))
+    assert set(one) != set(other)

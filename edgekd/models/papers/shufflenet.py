@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import ShuffleNetV2
+from torchvision.models.shufflenetv2 import ShuffleNetV2, channel_shuffle
 
 from edgekd.models.papers.layers import convolution, head, in_a_row
 
@@ -32,15 +32,10 @@ class Unit(nn.Module):
         self.pool = nn.AvgPool2d(3, stride=2, padding=1) if stride == 2 else None
 
     def forward(self, x: Tensor) -> Tensor:
-        out = shuffled(self.relu(self.bn1(self.conv1(x))), self.groups)
+        out = channel_shuffle(self.relu(self.bn1(self.conv1(x))), self.groups)
         out = self.bn3(self.conv3(self.relu(self.bn2(self.conv2(out)))))
         joined: Tensor = self.relu(x + out if self.pool is None else torch.cat([out, self.pool(x)], 1))
         return joined
-
-
-def shuffled(x: Tensor, groups: int) -> Tensor:
-    """Channels of float32 [N,C,H,W] in the order that takes one of each group in turn."""
-    return torch.unflatten(x, 1, (groups, -1)).transpose(1, 2).flatten(1, 2)
 
 
 def shufflenet_v1(classes: int) -> nn.Module:
