@@ -46,13 +46,17 @@ def in_one_pass(network: nn.Module, images: Mapping[str, Tensor]) -> dict[str, T
 def _apart(network: nn.Module, parts: int) -> Iterator[None]:
     """While inside, every BatchNorm that goes by its batch's statistics takes a batch of ``parts`` · B as ``parts`` batches."""
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
+    replaced = [vars(norm).get("forward") for norm in norms]  # by those that span several processes, say
     for norm in norms:
         vars(norm)["forward"] = partial(_each, norm, norm.forward, parts)
     try:
         yield
     finally:
-        for norm in norms:
-            del vars(norm)["forward"]
+        for norm, forward in zip(norms, replaced, strict=True):
+            if forward is None:
+                del vars(norm)["forward"]
+            else:
+                vars(norm)["forward"] = forward
 
 
 def _each(norm: _BatchNorm, forward: Callable[[Tensor], Tensor], parts: int, x: Tensor) -> Tensor:

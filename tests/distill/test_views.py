@@ -93,6 +93,14 @@ def test_networks_come_back_as_they_were_even_by_an_error() -> None:
     assert {name: dict(vars(module)) for name, module in net.named_modules()} == before
 
 
+def test_a_normalization_that_was_given_another_forward_keeps_it_and_gets_each_view_alone() -> None:
+    norm, seen = nn.BatchNorm2d(3), []
+    vars(norm)["forward"] = other = lambda x: seen.append(len(x)) or x
+    in_one_pass(norm, pictures())
+    assert seen == [5, 5]
+    assert norm.forward is other
+
+
 @pytest.mark.parametrize(("size", "passes"), [(6, 1), (60, 2)])
 def test_only_few_pixels_are_worth_one_pass_on_a_cpu(size: int, passes: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(views, "MOST_PIXELS_ON_CPU", 5 * 6 * 6)
