@@ -29,6 +29,7 @@ from edgekd.distill.schedule import learning_rate_factor
 from edgekd.distill.teacher import FrozenTeacher
 from edgekd.distill.tiny_maps import quick_tiny_maps
 from edgekd.distill.training import Batches, Learner, Training
+from edgekd.distill.views import answers
 
 STEPS_BETWEEN_READS_ON_GPU = 20
 
@@ -178,7 +179,7 @@ class _Step:
         for which, learner in enumerate(state.learners):
             draws = state.step * len(state.learners) + which
             with self.autocast(), parallel.own_draws(self.seed, draws, state.device):
-                of_student = _of_all({view: in_full(self.students[which](pictures)) for view, pictures in images.items()})
+                of_student = _of_all({view: in_full(logits) for view, logits in answers(self.students[which], images).items()})
             student_maps = _of_weak_view(self.student_maps[which], len(labels_B))
             batch = Batch(parallel.gathered(labels_B), of_student, of_teacher, progress, which, student_maps, teacher_maps)
             losses = method.student_loss(batch)
