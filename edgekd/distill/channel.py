@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from edgekd.distill import parallel
 from edgekd.distill.kd import divergence, kd_loss
 from edgekd.distill.method import Batch, Course, Method, Tap, in_full
 from edgekd.distill.taps import Pairs, pair_up
@@ -110,7 +111,7 @@ class Channel(Method):
         for tap, regressor in zip(self._found.taps, self._regressors[batch.which], strict=True):
             ours, theirs = regressor(batch.student_maps[tap.student]), batch.teacher_maps[tap.teacher]
             losses.append(channel_loss(ours, theirs, temperature=self.temperature))
-        return torch.stack(losses)
+        return parallel.averaged(torch.stack(losses))
 
     def over_blocks(self, losses_N: Tensor, batch: Batch) -> Tensor:
         return losses_N.mean()

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgekd.core import InputError
+from edgekd.distill import parallel
 from edgekd.distill.channel import channel_loss
 from edgekd.distill.cka import cka
 from edgekd.distill.gates import advice_weight, advise, agrees_with_labels, block_gate
@@ -85,21 +86,21 @@ class Feedback:
         views, labels_B = next(self._drawn)
         device = self.course.device
         images = views["weak"].to(device, non_blocking=True).contiguous(memory_format=torch.channels_last)
-        labels_B = labels_B.to(device, non_blocking=True)
+        labels_B = parallel.gathered(labels_B.to(device, non_blocking=True))
         advice = [self._ask(which, images) for which in range(len(self.course.students))]
         if options.feedback_batch_norm == "train":
             train_mode(self.teacher)
         else:
             self.teacher.eval()
         with tapped(self.teacher, [tap.teacher for tap in self.taps]) as maps, self.course.autocast():
-            teacher_BC = in_full(self.teacher(images))
+            teacher_BC = parallel.joined(in_full(self.teacher(images)))
         losses = {"ce": options.feedback_ce_weight * F.cross_entropy(teacher_BC, labels_B)}
         seen: dict[str, Tensor] = {}
         if options.feedback_kd_weight > 0:
             losses["kd"] = options.feedback_kd_weight * self._of_logits(teacher_BC, advice, labels_B, seen)
         if self.original is not None:
             with torch.no_grad(), self.course.autocast():
-                original_BC = in_full(self.original.eval()(images))
+                original_BC = parallel.gathered(in_full(self.original.eval()(images)))
             losses["anchor"] = options.feedback_anchor_weight * kd_loss(teacher_BC, original_BC, temperature=options.temperature)
         loss = torch.stack(list(losses.values())).sum()
         kept: list[Tensor] = []
@@ -107,6 +108,7 @@ class Feedback:
             losses["channel"] = self._of_maps(maps, advice, understood_KN, kept)
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        parallel.sum_gradients(self.teacher)
         self.optimiser.step(torch.stack([value.detach() for value in losses.values()]).sum(), at)
         self.optimiser.zero_grad()
         if kept:
@@ -118,7 +120,7 @@ class Feedback:
         student, regressors = self.course.students[which], self.regressors[which] if self.taps else nn.ModuleList()
         with answering(student, regressors), tapped(student, [tap.student for tap in self.taps]) as maps:
             with self.course.autocast():
-                logits_BC = in_full(student(images))
+                logits_BC = parallel.gathered(in_full(student(images)))
             if self.options.feedback_channel_weight == 0:
                 return Advice(logits_BC, ())
             pairs = zip(self.taps, regressors, strict=True)
@@ -152,7 +154,8 @@ class Feedback:
             gradients: list[Tensor] = []
             for which, one in enumerate(advice):
                 here = in_full(output.detach()).requires_grad_()
-                loss = weights_KN[which, block] * channel_loss(here, one.maps[block], temperature=options.temperature)
+                apart = channel_loss(here, one.maps[block], temperature=options.temperature)
+                loss = weights_KN[which, block] * parallel.averaged(apart)
                 gradients += torch.autograd.grad(loss, here)
                 total = total + loss.detach()
             advise(output, gradients, gated=options.feedback_conflict_gate, heard=kept.append)

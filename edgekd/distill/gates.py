@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from edgekd.distill import parallel
+
 Weighting = Literal["gap", "understanding", "none"]
 ROUNDING = 1e-6  # equal numbers may lie this far above their mean
 
@@ -55,7 +57,7 @@ def advise(maps_BDHW: Tensor, advice: Sequence[Tensor], *, gated: bool, heard: C
     def take(from_above: Tensor) -> Tensor:
         total = from_above
         for gradient in advice:
-            kept = (from_above * gradient).sum() >= 0 if gated else torch.ones((), dtype=torch.bool, device=gradient.device)
+            kept = (parallel.summed((from_above * gradient).sum()) >= 0) | (not gated)
             total = total + (kept * gradient).to(total.dtype)
             heard(kept.float())
         return total
