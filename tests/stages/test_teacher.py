@@ -6,7 +6,7 @@ import pytest
 import torch
 from small_chain import RECIPE
 
-from edgekd import distill, export, models
+from edgekd import data, distill, export, models
 from edgekd.core import Artifact, InputError, Measurement, Outcome, share
 from edgekd.pipeline.chain import STAGES, Step
 from edgekd.pipeline.keys import key_of, key_parts
@@ -15,6 +15,7 @@ from edgekd.stages import distill as distil
 from edgekd.stages import quantize, smoke, teacher
 from edgekd.stages.context import Context, Input
 from edgekd.stages.images import open_images
+from edgekd.stages.networks import earlier_network
 
 SMALL = (
     "data.image_size=16", "student.model=resnet18", "student.width=0.125", "compute.threads=1", "compute.device=cpu",
@@ -55,6 +56,11 @@ def made(context):
     return {kind: made(given) for kind, given in kinds.items()}
 
 
+def batches(room):
+    images = open_images(room)
+    return data.Batches(images.train, batch_size=16, preprocessing=images.preprocessing, hflip=False, seed=0)
+
+
 def values(outcome):
     return {one.name: one.value for one in outcome.measurements}
 
@@ -67,15 +73,31 @@ def test_an_onnx_teacher_is_copied_and_measured_as_the_network_it_was_exported_f
     assert made["safetensors"].outcome.notes["parameters"] > 0
 
 
-def test_distilling_from_an_onnx_file_is_distilling_from_its_network_up_to_rounding(context, made):
-    students = {}
+def test_a_students_loss_and_gradient_are_those_of_the_exported_network_up_to_rounding(context, made):
+    views, labels = next(iter(batches(context(BY_ONNX))))
+    learned = {}
+    for kind, given in made.items():
+        network = earlier_network(context(BY_ONNX, teacher=given), "teacher", "teacher", torch.device("cpu"))
+        torch.manual_seed(1)
+        student = models.create("resnet18", classes=10, image_size=16, width=0.125).train()
+        with torch.no_grad():
+            answers = network(views["weak"].contiguous(memory_format=torch.channels_last))
+        batch = distill.Batch(labels, {"weak": student(views["weak"])}, {"weak": answers}, 1.0)
+        loss = distill.KD().student_loss(batch)["kd"]
+        loss.backward()
+        learned[kind] = loss.detach(), torch.cat([weight.grad.flatten() for weight in student.parameters()])
+    for of_file, of_network in zip(learned["onnx"], learned["safetensors"], strict=True):
+        assert (of_file - of_network).norm() <= 1e-4 * of_network.norm() and of_network.norm() > 0
+
+
+def test_the_distill_stage_learns_from_an_onnx_file_as_from_its_network(context, made):
+    losses, drops = {}, {}
     for kind, given in made.items():
         room = context(BY_ONNX, teacher=given)
-        outcome = distil.run(room)
-        students[kind] = json.loads((room.folder / "curves.json").read_text())["epochs"][0]["losses"], outcome
-    assert students["onnx"][0] == pytest.approx(students["safetensors"][0], rel=1e-4)
-    assert students["onnx"][0]["kd"] > 0
-    assert values(students["onnx"][1])["top1_drop"] == pytest.approx(values(students["safetensors"][1])["top1_drop"], abs=0.05)
+        drops[kind] = values(distil.run(room))["top1_drop"]
+        losses[kind] = json.loads((room.folder / "curves.json").read_text())["epochs"][0]["losses"]
+    assert losses["onnx"] == pytest.approx(losses["safetensors"], rel=0.01)  # three steps in which rounding grows
+    assert losses["onnx"]["kd"] > 0 and drops["onnx"] == pytest.approx(drops["safetensors"], abs=0.1)
 
 
 def test_quantizing_learns_from_an_onnx_teacher_alone_and_beside_the_student(context, made, folder):
