@@ -27,18 +27,23 @@ CUTOUT_FILL = (125, 123, 114)
 _CROP_DRAWS, _OPERATION_DRAWS, _CUTOUT_DRAWS = 5, 2 * STRONG_OPERATIONS, 3
 
 
-def weak_view(images: Tensor, size: Sequence[int], *, hflip: bool, generator: Generator) -> Tensor:
+def weak_view(
+    images: Tensor, size: Sequence[int], *, hflip: bool, generator: Generator, share: tuple[int, int] = (0, 1)
+) -> Tensor:
     """Random crop to ``size`` (h, w) and, if ``hflip``, a mirror image every other time: uint8 [B,3,h,w].
 
     Images stored at ``size`` are shifted by up to an eighth of it, black flowing in; larger ones get a random resized crop.
-    generator: on the host.
+    generator: on the host. share: (which, of how many): the images are this one of a batch's equal parts, and get the views they
+    have in the whole.
     """
-    return _crop(images, size, hflip, torch.rand(len(images), _CROP_DRAWS, generator=generator))
+    return _crop(images, size, hflip, _draws(len(images), _CROP_DRAWS, generator, share))
 
 
-def strong_view(images: Tensor, size: Sequence[int], *, hflip: bool, generator: Generator) -> Tensor:
+def strong_view(
+    images: Tensor, size: Sequence[int], *, hflip: bool, generator: Generator, share: tuple[int, int] = (0, 1)
+) -> Tensor:
     """A weak view of its own, then two of the fourteen operations (with replacement), then cutout: uint8 [B,3,h,w]."""
-    draws = torch.rand(len(images), _CROP_DRAWS + _OPERATION_DRAWS + _CUTOUT_DRAWS, generator=generator)
+    draws = _draws(len(images), _CROP_DRAWS + _OPERATION_DRAWS + _CUTOUT_DRAWS, generator, share)
     crop_draws, operation_draws, cutout_draws = torch.split(draws, [_CROP_DRAWS, _OPERATION_DRAWS, _CUTOUT_DRAWS], 1)
     view = _crop(images, size, hflip, crop_draws)
     for turn in operation_draws.view(len(images), STRONG_OPERATIONS, 2).unbind(1):
@@ -77,6 +82,11 @@ def cutout(view: Tensor, side_B: Tensor, x_B: Tensor, y_B: Tensor) -> Tensor:
     columns_BW, rows_BH = (x_W >= boxes[0]) & (x_W < boxes[1]), (y_H >= boxes[2]) & (y_H < boxes[3])
     fill = torch.tensor(CUTOUT_FILL, dtype=torch.uint8).to(view.device, non_blocking=True)[:, None, None]
     return torch.where((rows_BH[:, :, None] & columns_BW[:, None, :])[:, None], fill, view)
+
+
+def _draws(images: int, numbers: int, generator: Generator, share: tuple[int, int]) -> Tensor:
+    which, shares = share
+    return torch.rand(images * shares, numbers, generator=generator)[which * images : (which + 1) * images]
 
 
 def _crop(images: Tensor, size: Sequence[int], hflip: bool, draws: Tensor) -> Tensor:

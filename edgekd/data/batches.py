@@ -35,8 +35,13 @@ class Batches:
         hflip: bool,
         seed: int,
         device: torch.device | str = "cpu",
+        share: tuple[int, int] = (0, 1),
     ) -> None:
-        """preprocessing: the data set's; its image_size is that of the views. Raises InputError: less than two images a batch."""
+        """preprocessing: the data set's; its image_size is that of the views. share: (which, of how many): only this one of each
+        batch's equal parts is made, as it would be in the whole.
+
+        Raises InputError: less than two images a batch, or no equal parts.
+        """
         if min(batch_size, len(split)) < 2:
             seen = f"batch_size {batch_size}, {len(split)} images"
             raise InputError(
@@ -44,7 +49,13 @@ class Batches:
             )
         self._split, self._views, self._preprocessing, self._hflip = split, tuple(views), preprocessing, hflip
         self._seed, self._device = seed, torch.device(device)
-        self._batch_size = min(batch_size, len(split))
+        self._batch_size, self._share = min(batch_size, len(split)), share
+        if self._batch_size % share[1]:
+            what = f"a batch cannot be parted into {share[1]} equal shares, one for each process"
+            seen = f"{self._batch_size} images" + (
+                f", all there are to train on (batch_size {batch_size})" if len(split) < batch_size else ""
+            )
+            raise InputError(what, where="batch_size", seen=seen, fix=f"a batch_size that is a multiple of {share[1]}")
         self.epoch = 0  # of the next batch, from 0
         self.position = 0  # of the next batch in its epoch
 
@@ -56,7 +67,7 @@ class Batches:
         epoch, order = self.epoch, np.argsort(_random(self._seed, self.epoch).random(len(self._split)), kind="stable")
         while self.epoch == epoch:
             rows = np.sort(order[self.position * self._batch_size : (self.position + 1) * self._batch_size])
-            made = self._make(rows, epoch, self.position)
+            made = self._make(np.split(rows, self._share[1])[self._share[0]], epoch, self.position)
             self.position += 1
             if self.position == len(self):
                 self.epoch, self.position = epoch + 1, 0
@@ -70,7 +81,9 @@ class Batches:
             generator = torch.Generator().manual_seed(
                 int(_random(self._seed, epoch, position, VIEWS.index(view)).integers(2**63))
             )
-            made = _MAKE[view](images, self._preprocessing["image_size"], hflip=self._hflip, generator=generator)
+            made = _MAKE[view](
+                images, self._preprocessing["image_size"], hflip=self._hflip, generator=generator, share=self._share
+            )
             views[view] = normalized(made, self._preprocessing)
         return views, labels
 

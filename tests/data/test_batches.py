@@ -55,6 +55,21 @@ def test_views_are_float32_images_on_the_same_rows() -> None:
     assert all(view.min() >= 0 and view.max() <= 1 for view in views.values())
 
 
+@pytest.mark.parametrize("shares", [2, 4])
+def test_shares_laid_end_to_end_are_the_batch(shares: int) -> None:
+    parts = [flat(batches(share=(which, shares))) for which in range(shares)]
+    assert same([torch.cat(parts_of_one) for parts_of_one in zip(*parts, strict=True)], flat(batches()))
+
+
+def test_a_batch_without_equal_shares_is_refused() -> None:
+    with pytest.raises(InputError, match="3 equal shares") as refused:
+        batches(share=(0, 3))
+    assert (refused.value.seen, refused.value.fix) == ("4 images", "a batch_size that is a multiple of 3")
+    with pytest.raises(InputError) as refused:
+        batches(count=3, share=(0, 2))
+    assert refused.value.seen == "3 images, all there are to train on (batch_size 4)"
+
+
 def test_each_epoch_has_its_own_order_and_views() -> None:
     loader = batches()
     one, two = flat(loader), flat(loader)
