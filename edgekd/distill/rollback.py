@@ -43,10 +43,11 @@ class Rollback:
             return self._evaluate(self.teacher)
 
     def check(self) -> dict[str, Any]:
-        """Look at the teacher: the best so far is kept, of equals the last, and comes back if this one is damaged. Waits for the device.
+        """Look at the teacher: the best so far is kept, of equals the last, and comes back if this one is damaged.
 
         It is damaged if its optimiser met a number that is not finite, or if it is worse on the held-out images by more than a
-        point and more than two standard errors. Returns {"teacher_top1", "rollback": whether}, and more if so.
+        point and more than two standard errors. Returns {"teacher_top1", "rollback": whether}, and more if so. Waits
+        for the device.
         """
         top1, broke = self.top1(), self.optimiser.broke_at()
         seen = {"teacher_top1": top1, "rollback": False}

@@ -63,7 +63,8 @@ def _forward(convolution: nn.Conv2d, x_BIHW: Tensor, weight: Tensor, bias: Tenso
     (down, right), (above, left) = convolution.stride, convolution.padding
     out_height, out_width = (height + 2 * above - rows) // down + 1, (width + 2 * left - columns) // right + 1
     if (out_height, out_width) == (1, 1) and rows - above >= height and columns - left >= width:
-        return _covering(x_BIHW, weight[..., above : above + height, left : left + width], bias)
+        taps: Tensor = _Taps.apply(weight, slice(above, above + height), slice(left, left + width))
+        return _covering(x_BIHW, taps, bias)
     out: Tensor = _TinyMap.apply(x_BIHW, weight, bias, (down, right), (above, left), convolution.groups)
     return out
 
@@ -74,6 +75,25 @@ def _covering(x_BIHW: Tensor, taps: Tensor, bias: Tensor | None) -> Tensor:
         return F.linear(x_BIHW.flatten(1), taps.flatten(1), bias)[:, :, None, None]
     out_BI11 = (x_BIHW * taps[:, 0]).sum((2, 3), keepdim=True)
     return out_BI11 if bias is None else out_BI11 + bias[:, None, None]
+
+
+class _Taps(torch.autograd.Function):
+    """A part of each kernel, whose gradient has the memory order of the weight: else it is copied before the optimiser's step,
+    and in it. On 512 channels that took longer than the rest of the convolution."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor, rows: slice, columns: slice) -> Tensor:
+        ctx.save_for_backward(weight)
+        ctx.part = (..., rows, columns)
+        return weight[..., rows, columns].clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        (weight,) = ctx.saved_tensors
+        gradient = torch.zeros_like(weight)
+        gradient[ctx.part] = grad
+        return gradient, None, None
 
 
 class _TinyMap(torch.autograd.Function):
