@@ -30,17 +30,19 @@ FIRST_GUESS_BYTES_PER_S = 100e6  # what a first checkpoint is taken to cost, bef
 
 
 class Checkpoint:
-    """Of the training ``name`` of a step, in the folder the step has for it. compute: what this process trains on, for the notes.
+    """Of the training ``name`` of a step, in the folder the step has for it.
 
+    compute: what this process trains on, for the notes; to be set before the first one is kept.
     resumed: {"step", "seconds", "compute"} for each time the training was taken up again, the last two of the process that had
     been stopped. refused: why a file that was there is not used.
     """
 
-    def __init__(self, folder: Path, name: str, compute: Mapping[str, Any], say: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path, name: str, say: Callable[[str], None]) -> None:
+        self.compute: Mapping[str, Any] = {}
         self.resumed: list[dict[str, Any]] = []
         self.refused: str | None = None
         self._path, self._of = folder / f"{name}.checkpoint", f"{folder.name}/{name}"
-        self._compute, self._say = dict(compute), say
+        self._say = say
         self._began = self._last = time.monotonic()
         self._cost_s: float | None = None
         self._failed = False
@@ -82,7 +84,7 @@ class Checkpoint:
         return max(LEAST_WAIT_IN_COSTS * cost, min(WAIT_SHARE * (now - self._began), MOST_WAIT_S))
 
     def _keep(self, training: distill.Training) -> None:
-        facts = {"of": self._of, "resumed": self.resumed, "compute": self._compute}
+        facts = {"of": self._of, "resumed": self.resumed, "compute": dict(self.compute)}
         seconds = round(time.monotonic() - self._began, 3)
         try:
             write_atomic(self._path, _packed({**facts, "seconds": seconds, "state": training.state_dict()}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
@@ -24,14 +24,6 @@ def set_up(recipe: Recipe) -> torch.device:
     return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-def compute_used(recipe: Recipe, device: torch.device) -> dict[str, Any]:
-    """What ``compute`` came to on this machine, for the notes of a training."""
-    return {"device": str(device), "threads": torch.get_num_threads(), "precision": precision(recipe, device)}
-
-
-def precision(recipe: Recipe, device: torch.device) -> Literal["fp32", "bf16"]:
-    """auto is bf16 on a GPU that has it and fp32 elsewhere: on CPUs bf16 is faster on few and slower on most."""
-    wanted = recipe.compute.precision
-    if wanted != "auto":
-        return wanted
-    return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+def compute_used(device: torch.device) -> dict[str, Any]:
+    """What ``compute`` came to on this machine, for the notes of a step."""
+    return {"device": str(device), "threads": torch.get_num_threads()}

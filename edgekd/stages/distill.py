@@ -41,7 +41,7 @@ def run(context: Context) -> Outcome:
         {
             "parameters": models.count_parameters(student),
             "method": recipe.distill.method,
-            **(trained.notes if trained else {"compute": compute_used(recipe, device)}),
+            **(trained.notes if trained else {"compute": compute_used(device)}),
         },
     )
 

@@ -48,7 +48,7 @@ def run(context: Context) -> Outcome:
         {
             "weights": section.weights,
             **_about(network),
-            **(trained.notes if trained else {"compute": compute_used(context.recipe, device)}),
+            **(trained.notes if trained else {"compute": compute_used(device)}),
             **({} if trained or context.smoke else _doubts(top1, len(images.classes))),
         },
     )

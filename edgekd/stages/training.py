@@ -18,6 +18,7 @@ from edgekd.stages.compute import compute_used
 from edgekd.stages.context import Context
 from edgekd.stages.images import open_images
 from edgekd.stages.networks import held_out_logits
+from edgekd.stages.precision import settled, trial_step
 from edgekd.stages.stop import STOP
 
 
@@ -61,9 +62,7 @@ def train(
         )  # fmt: skip
 
     batches = stream(0)
-    done, total, compute = 0, section.epochs * len(batches), compute_used(recipe, device)
-    if in_float32:
-        compute["precision"] = "fp32"
+    done, total, compute = 0, section.epochs * len(batches), compute_used(device)
 
     def say(note: str) -> None:
         context.say({"done": done, "total": total, "note": note})
@@ -76,7 +75,7 @@ def train(
     def held_out_top1(candidate: nn.Module) -> float:
         return float(np.mean(right(held_out_logits(context, candidate), images.held_out.labels)))
 
-    checkpoint = Checkpoint(context.checkpoint, name, compute, say) if context.checkpoint is not None else None
+    checkpoint = Checkpoint(context.checkpoint, name, say) if context.checkpoint is not None else None
     state = checkpoint.load() if checkpoint is not None else None
     resumed = ""
     if state is not None:
@@ -84,6 +83,13 @@ def train(
         say(resumed.removeprefix(", "))
     elif checkpoint is not None and checkpoint.refused:
         say(checkpoint.refused)
+    if in_float32:
+        compute |= {"precision": "fp32"}
+    else:
+        kept = checkpoint.resumed[-1]["compute"] if checkpoint is not None and state is not None else None
+        compute |= settled(recipe, device, kept, lambda: trial_step(networks[0], teacher, batches))
+    if checkpoint is not None:
+        checkpoint.compute = compute
     with STOP.waits():
         result = distill.fit(
             [network.to(device) for network in networks], method, batches,

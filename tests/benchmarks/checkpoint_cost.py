@@ -60,7 +60,7 @@ def main() -> None:
     ratios = []
     with tempfile.TemporaryDirectory() as place:
         for turn in range(given.turns):
-            kept = Checkpoint(Path(place, f"{turn}.checkpoint"), "teacher", {}, print)
+            kept = Checkpoint(Path(place, f"{turn}.checkpoint"), "teacher", print)
             keep, costs = kept._keep, []
 
             def timed(training, keep=keep, costs=costs) -> None:

@@ -140,10 +140,10 @@ def stopped_at(step: int, fit: Callable[..., Any]) -> tuple[dict[str, Any], str]
         except ModuleNotFoundError as missing:
             checkpoint, through = None, f"memory: {missing.name} is not installed"
         else:
-            checkpoint, through = Checkpoint(Path(place, "key.checkpoint"), "distill", {}, print), "file"
+            checkpoint, through = Checkpoint(Path(place, "key.checkpoint"), "distill", print), "file"
         with contextlib.suppress(Stopped):
             fit(after_step=after_step)
-        loaded = Checkpoint(Path(place, "key.checkpoint"), "distill", {}, print).load() if checkpoint is not None else kept[0]
+        loaded = Checkpoint(Path(place, "key.checkpoint"), "distill", print).load() if checkpoint is not None else kept[0]
     if loaded is None:
         raise SystemExit("the checkpoint written was not taken")
     return loaded, through

@@ -60,7 +60,13 @@ def heard():
 @pytest.fixture
 def of_step(tmp_path, heard):
     """A checkpoint of the training "teacher" of the step with this key, as a new process opens it."""
-    return lambda key="abc": Checkpoint(tmp_path / f"{key}.checkpoint", "teacher", COMPUTE, heard.append)
+
+    def opened(key="abc"):
+        checkpoint = Checkpoint(tmp_path / f"{key}.checkpoint", "teacher", heard.append)
+        checkpoint.compute = COMPUTE
+        return checkpoint
+
+    return opened
 
 
 @pytest.fixture
