@@ -26,13 +26,13 @@ def recipes(ctx: click.Context) -> None:
 @click.argument("name")
 @click.argument("file", type=click.Path(path_type=Path), required=False)
 def cp(name: str, file: Path | None) -> None:
-    """Copy the recipe NAME to FILE (default: NAME.yaml here), to be changed. An existing file is never overwritten."""
+    """Copy the recipe NAME to FILE (default: its own name, here), to be changed. An existing file is never overwritten."""
     shipped = _shipped()
     if name not in shipped:
         what = f"no shipped recipe '{name}'{did_you_mean(name, shipped)}"
-        raise InputError(what, seen=name, fix=f"there is {', '.join(sorted(shipped))}")
-    target = file or Path(f"{name}.yaml")
-    target = target / f"{name}.yaml" if target.is_dir() else target
+        raise InputError(what, seen=name, fix="edgekd recipes lists them")
+    target = file or Path()
+    target = target / shipped[name].name if target.is_dir() else target
     if target.exists():
         raise InputError("the file exists, and is left alone", where=str(target), fix="give another FILE")
     write_atomic(target, shipped[name].read_bytes())
@@ -40,18 +40,19 @@ def cp(name: str, file: Path | None) -> None:
 
 
 def _shipped() -> dict[str, Path]:
-    """Beside the package in a checkout; where pip put the distribution's data files otherwise."""
+    """By name, with the folder in it: beside the package in a checkout, else where pip put the distribution's data files."""
     from importlib import metadata  # 25 ms that --help need not wait for
 
     beside = Path(__file__).parents[2] / "recipes"
     if beside.is_dir():
-        return {path.stem: path for path in beside.glob("*.yaml")}
+        return {path.relative_to(beside).with_suffix("").as_posix(): path for path in beside.rglob("*.yaml")}
     try:
         files = metadata.files("edgekd") or []
     except metadata.PackageNotFoundError:
         return {}
-    paths = [Path(str(file.locate())) for file in files if file.match("share/edgekd/recipes/*.yaml")]
-    return {path.stem: path for path in paths if path.is_file()}
+    names = {file: file.as_posix().partition("share/edgekd/recipes/")[2] for file in files}
+    found = {name: Path(str(file.locate())) for file, name in names.items() if name.endswith(".yaml")}
+    return {name.removesuffix(".yaml"): path for name, path in found.items() if path.is_file()}
 
 
 def _first_line(path: Path) -> str:
