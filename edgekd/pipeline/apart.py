@@ -112,7 +112,7 @@ class _Child:
         self._said: dict[str, Any] = {}
         safe_path = ["-P"] if sys.version_info >= (3, 11) else []  # the user's folder must not shadow a library
         self._process = subprocess.Popen(
-            [sys.executable, *safe_path, "-m", "edgekd.pipeline.apart"],
+            [sys.executable, *safe_path, "-c", "from edgekd.pipeline.apart import main; main()"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, text=True,
         )  # fmt: skip
         recipe = {**order.recipe.as_json(), "folder": str(order.recipe.folder)}
@@ -194,7 +194,3 @@ def main() -> None:
 def _end_with_parent() -> None:
     sys.stdin.read()
     os.kill(os.getpid(), signal.SIGTERM)
-
-
-if __name__ == "__main__":
-    main()

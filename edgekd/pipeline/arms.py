@@ -123,7 +123,7 @@ def _valid(
 def _varied(text: str) -> tuple[str, tuple[str, ...]]:
     key, equals, values = text.partition("=")
     found = tuple(value.strip() for value in _VALUE.findall(values))
-    if not equals or not key.strip() or ",".join(_VALUE.findall(values)) != values or not all(found):
+    if not equals or not key.strip() or not found or ",".join(_VALUE.findall(values)) != values or not all(found):
         fix = "--vary distill.method=label,kd,sld"
         raise InputError("--vary takes a dotted key, '=' and values between commas", where="--vary", seen=text, fix=fix)
     if len(set(found)) < len(found):

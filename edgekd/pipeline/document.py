@@ -60,6 +60,7 @@ def _row(row: Row) -> Mapping[str, Any]:
         **({"target": row.step.target} if row.step.target else {}),
         "status": row.status,
         "key": row.key,
+        **({"source": row.source} if row.source else {}),
         "seconds": round(row.seconds, 3) if row.seconds is not None else None,
         **({"age_s": round(row.age_s, 3)} if row.age_s is not None else {}),
         **({"why": row.why} if row.why else {}),

@@ -152,7 +152,7 @@ class Runner:
             raise
         age = stored.age_s if status == "cached" else None
         why = f"files and commands only: {self.not_measured[step.target]}" if step.target in self.not_measured else None
-        self._finish(Row(step, status, stored.outcome, (), key, stored.seconds, age, why))
+        self._finish(Row(step, status, stored.outcome, (), key, stored.seconds, age, why, parts["source"]))
 
     def _reusable(self, step: Step, key: str) -> Stored | None:
         """What the store has of this step, unless it is to be made again."""

@@ -15,7 +15,8 @@ from edgekd.pipeline.control import Control
 class Row:
     """What became of one step. status: done, cached, failed or skipped; why: for the last two.
 
-    seconds: how long it took, of a cached one when it was made, of a failed one until it failed; None if it never began.
+    source: digest of the code behind it. seconds: how long it took, of a cached one when it was made, of a failed one until it
+    failed; None if it never began.
     """
 
     step: Step
@@ -26,6 +27,7 @@ class Row:
     seconds: float | None = None
     age_s: float | None = None
     why: str | None = None
+    source: str | None = None
 
 
 @dataclass(frozen=True)

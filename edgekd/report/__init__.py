@@ -5,12 +5,14 @@ print(render_terminal(document, **screen_of(sys.stdout)))         the closing sc
 page.write_text(render_html(document, run))              one file, nothing loaded from elsewhere
 """
 
+from edgekd.report.compare import compared, render_comparison
 from edgekd.report.document import FILE_NAME, Document, document_schema, read
 from edgekd.report.page import render_html
 from edgekd.report.sweep import (
     SWEEP_FILE,
     ArmPart,
     RunPart,
+    parse_sweep,
     render_csv,
     run_part,
     sweep_schema,
@@ -28,8 +30,11 @@ __all__ = [
     "ArmPart",
     "Document",
     "RunPart",
+    "compared",
     "document_schema",
+    "parse_sweep",
     "read",
+    "render_comparison",
     "render_csv",
     "render_html",
     "render_sweep",

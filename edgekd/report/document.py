@@ -79,6 +79,7 @@ class StagePart(_Part):
     target: str | None = None
     status: Literal["done", "cached", "failed", "skipped"]
     key: str | None = Field(description="what the step was made from, as a hash; null when it did not get that far")
+    source: str | None = Field(None, description="digest of the code of edgekd behind it")
     seconds: float | None = Field(description="wall time when it ran; of a cached step, when it once ran")
     age_s: float | None = Field(None, description="of a cached step")
     why: str | None = Field(None, description="of a failed or skipped step, or of one that only prepared files")

@@ -28,6 +28,7 @@ class RunPart(_Part):
     held_out_top1: MeasurementPart | None = Field(default=None, description="where its best epoch was chosen")
     teacher: str | None = Field(default=None, description="key of its teacher's step")
     device: str | None = None
+    threads: int | None = None
     epochs: int | None = None
     seconds: float | None = Field(default=None, description="wall time of the distillation, evaluation after each epoch included")
     cpu_seconds: float | None = Field(default=None, description="the same over all cores")
@@ -124,11 +125,11 @@ def run_part(seed: int, folder: str, found: Document | EdgekdError) -> RunPart:
     if isinstance(found, EdgekdError):
         return RunPart(seed=seed, folder=folder, error=ErrorPart(**found.as_json()))
     exam, distil, teacher = (_step(found, name) for name in ("exam", "distill", "teacher"))
-    told = distil.notes.get("training", {}) if distil else {}
+    told, compute = (distil.notes.get(name, {}) if distil else {} for name in ("training", "compute"))
     return RunPart(
         seed=seed, folder=folder, error=found.error, teacher=teacher.key if teacher else None,
         test_top1=exam.measurement("top1") if exam else None, held_out_top1=distil.measurement("top1") if distil else None,
-        device=distil.notes.get("compute", {}).get("device") if distil else None, epochs=told.get("epochs"),
+        device=compute.get("device"), threads=compute.get("threads"), epochs=told.get("epochs"),
         seconds=told.get("seconds"), cpu_seconds=told.get("cpu_seconds"), images=told.get("images", {}),
     )  # fmt: skip
 

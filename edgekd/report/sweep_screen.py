@@ -146,5 +146,8 @@ def how(document: SweepDocument) -> str:
         said.append("one seed: intervals are over images (paired, Bonett-Price) and say nothing about another training")
     if compared > 4:
         said.append(f"of {compared} comparisons at 95 %, one in twenty looks like more than noise by chance")
+    places = {(run.device, run.threads) for arm in document.arms for run in arm.runs if run.seconds is not None}
+    if len(places) > 1:
+        said.append(f"trained on {', '.join(sorted(f'{where} with {n} threads' for where, n in places))}: times compare badly")
     cost = f"time and images of the training are relative to {document.baseline}"
     return "; ".join([*said, f"{cost}; what a teacher that learns costs is in the time only"])
