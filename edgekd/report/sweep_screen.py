@@ -89,6 +89,8 @@ def _joined(row: tuple[str, ...], columns: list[int], widths: list[int]) -> str:
     padded = []
     for at in columns:
         space = " " * (widths[at] - cell_len(row[at]))
+        if not padded and not row[at] and at:  # a second line that has no difference to show
+            continue
         padded.append(space + row[at] if at in _RIGHT else row[at] + space)
     return "  ".join(padded).rstrip()
 
