@@ -60,10 +60,10 @@ def divergence_terms(p: Tensor, q: Tensor, log_ratio: Tensor) -> tuple[Tensor, T
     """q log(q/p) + p − q, and p − q, entry by entry, with log_ratio = log(q/p).
 
     The added p − q sums to 0 over the classes and makes every term ≥ 0, so that none cancels another; it is itself computed
-    without cancelling where p and q are close.
+    without cancelling where p and q are close: p − q = (p + q) tanh(log(p/q) / 2).
     """
-    change = torch.where(log_ratio > -1.0, q * torch.expm1(-log_ratio), p - q)
-    return q * log_ratio + change, change
+    change = torch.mul(log_ratio, -0.5).tanh_().mul_(p + q)
+    return torch.addcmul(change, q, log_ratio), change
 
 
 class _Divergence(torch.autograd.Function):

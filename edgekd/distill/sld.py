@@ -145,40 +145,44 @@ class _OnePass(torch.autograd.Function):
     ) -> Tensor:
         batch = labels_B.shape[0]
         label_VB1 = labels_B.expand(student_VBC.shape[:-1])[..., None]
-        T_K111 = torch.tensor(temperatures, dtype=student_VBC.dtype)[:, None, None, None]
-        T_K111 = T_K111.to(student_VBC.device, non_blocking=True)  # new_tensor would wait for a GPU
-        log_p_KVBC = (student_VBC / T_K111).log_softmax(-1)
-        log_q_KVBC = (target_VBC / T_K111).log_softmax(-1)
-        p_KVBC = log_p_KVBC.exp()
-        terms_KVBC, change_KVBC = divergence_terms(p_KVBC, log_q_KVBC.exp(), log_q_KVBC - log_p_KVBC)
-
         log_p_VBC = student_VBC.log_softmax(-1)
         ce = -log_p_VBC.gather(-1, label_VB1).sum()
-        ce_grad_VBC = log_p_VBC.exp().scatter_add_(-1, label_VB1, torch.full_like(label_VB1, -1, dtype=log_p_VBC.dtype))
-        kd = (T_K111**2 * terms_KVBC).sum()
-        kd_grad_VBC = (T_K111 * change_KVBC).sum(0)
+        ce_grad_VBC = log_p_VBC.exp_().scatter_add_(-1, label_VB1, torch.full_like(label_VB1, -1, dtype=log_p_VBC.dtype))
+        kd, kd_grad_VBC = torch.zeros_like(ce), torch.zeros_like(student_VBC)
+        top_VB1 = student_VBC.argmax(-1, keepdim=True)
+        gap_VB1 = student_VBC.gather(-1, top_VB1) - student_VBC.gather(-1, label_VB1)
+        pseudo, pseudo_grad_VBC = torch.zeros_like(ce), torch.zeros_like(student_VBC)
+        ahead_VBC, target_top_VB1 = target_VBC - student_VBC, target_VBC.argmax(-1, keepdim=True)
+
+        all_K111 = torch.tensor(temperatures, dtype=student_VBC.dtype)[:, None, None, None]
+        all_K111 = all_K111.to(student_VBC.device, non_blocking=True)  # new_tensor would wait for a GPU
+        # A CPU is quicker with one temperature after another, whose numbers stay in its caches; a GPU with all in one launch.
+        for T_K111 in all_K111.split(1 if student_VBC.is_cpu else len(temperatures)):
+            p_KVBC, log_scale_p_KVB1 = _softened(student_VBC, top_VB1, T_K111)
+            q_KVBC, log_scale_q_KVB1 = _softened(target_VBC, target_top_VB1, T_K111)
+            log_ratio_KVBC = (ahead_VBC / T_K111).add_(log_scale_p_KVB1 - log_scale_q_KVB1)
+            terms_KVBC, change_KVBC = divergence_terms(p_KVBC, q_KVBC, log_ratio_KVBC)
+            kd += (T_K111.flatten() ** 2 * terms_KVBC.sum((1, 2, 3))).sum()
+            kd_grad_VBC += change_KVBC.mul_(T_K111).sum(0)
+            if pseudo_teacher:
+                where_K = (len(T_K111), *label_VB1.shape)
+                p_top_KVB1 = p_KVBC.gather(-1, top_VB1.expand(where_K))
+                p_label_KVB1 = p_KVBC.gather(-1, label_VB1.expand(where_K))
+                margin_KVB1 = p_top_KVB1 - p_label_KVB1
+                at_top_VB1 = pull_VB1 = (T_K111 * margin_KVB1).sum(0)
+                at_label_VB1 = -pull_VB1
+                pseudo += (pull_VB1 * gap_VB1).sum()
+                if not detach_pseudo_teacher:
+                    pseudo_grad_VBC -= p_KVBC.mul_(margin_KVB1 * gap_VB1).sum(0)
+                    at_top_VB1 = pull_VB1 + gap_VB1 * p_top_KVB1.sum(0)
+                    at_label_VB1 = -pull_VB1 - gap_VB1 * p_label_KVB1.sum(0)
+                pseudo_grad_VBC.scatter_add_(-1, top_VB1, at_top_VB1).scatter_add_(-1, label_VB1, at_label_VB1)
+
         terms = [ce_weight / batch * ce, kd_weight / batch * kd]
         gradients = [ce_weight / batch * ce_grad_VBC, kd_weight / batch * kd_grad_VBC]
-
         if pseudo_teacher:
-            top_VB1 = student_VBC.argmax(-1, keepdim=True)
-            gap_VB1 = student_VBC.gather(-1, top_VB1) - student_VBC.gather(-1, label_VB1)
-            where_K = (len(temperatures), *label_VB1.shape)
-            p_top_KVB1 = p_KVBC.gather(-1, top_VB1.expand(where_K))
-            p_label_KVB1 = p_KVBC.gather(-1, label_VB1.expand(where_K))
-            margin_KVB1 = p_top_KVB1 - p_label_KVB1
-            pull_VB1 = (T_K111 * margin_KVB1).sum(0)
-            pseudo = (pull_VB1 * gap_VB1).sum()
-            if detach_pseudo_teacher:
-                pseudo_grad_VBC, at_top_VB1, at_label_VB1 = torch.zeros_like(student_VBC), pull_VB1, -pull_VB1
-            else:
-                pseudo_grad_VBC = -gap_VB1 * (margin_KVB1 * p_KVBC).sum(0)
-                at_top_VB1 = pull_VB1 + gap_VB1 * p_top_KVB1.sum(0)
-                at_label_VB1 = -pull_VB1 - gap_VB1 * p_label_KVB1.sum(0)
-            pseudo_grad_VBC.scatter_add_(-1, top_VB1, at_top_VB1).scatter_add_(-1, label_VB1, at_label_VB1)
             terms.append(kd_weight / batch * pseudo)
             gradients.append(kd_weight / batch * pseudo_grad_VBC)
-
         ctx.save_for_backward(torch.stack(gradients))
         return torch.stack(terms)
 
@@ -187,3 +191,10 @@ class _OnePass(torch.autograd.Function):
     def backward(ctx: Any, grad_of_terms: Tensor) -> tuple[Tensor | None, ...]:
         (gradients,) = ctx.saved_tensors
         return torch.einsum("n,nvbc->vbc", grad_of_terms, gradients), None, None, None, None, None, None, None
+
+
+def _softened(logits_VBC: Tensor, top_VB1: Tensor, T_K111: Tensor) -> tuple[Tensor, Tensor]:
+    """p = softmax(z/T), and log Σ exp(z/T) from the largest logit and its p, which saves exponentials of all: log p = z/T − that."""
+    p_KVBC = (logits_VBC / T_K111).softmax(-1)
+    p_top_KVB1 = p_KVBC.gather(-1, top_VB1.expand(len(T_K111), *top_VB1.shape))
+    return p_KVBC, logits_VBC.gather(-1, top_VB1) / T_K111 - p_top_KVB1.log()
