@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @options.overrides
 @click.option("--from", "start", metavar="STAGE", help="Reuse all before this stage, which must be there; make it again and on.")
 @click.option("--until", metavar="STAGE", help="Stop after this stage.")
+@click.option("--devices", type=int, metavar="N", help="Train on N devices together: --set compute.devices=N.")
 @click.option("--keep-going", is_flag=True, help="Go on after a failed gate; it still exits with 3 and leaves no bundle.")
 @click.option("--smoke", is_flag=True, help="Try every stage on a handful of images, in runs/<name>-smoke; exits with 4.")
 @click.option("--remeasure", is_flag=True, help="Measure again what is measured on devices.")
@@ -34,6 +35,7 @@ def pipeline(
     recipe: Path,
     run_dir: Path | None,
     overrides: tuple[str, ...],
+    devices: int | None,
     require: tuple[str, ...],
     as_json: bool,
     quiet: bool,
@@ -52,6 +54,7 @@ def pipeline(
     from edgekd.report import render_html, render_terminal, screen_of
 
     started = time.time()
+    overrides += (f"compute.devices={devices}",) if devices is not None else ()
     control = Control(**asked)
     loaded = requiring(load(recipe, overrides), require)
     folder = run_dir or options.RUNS / (loaded.name + "-smoke" * control.smoke)

@@ -6,11 +6,12 @@ from edgekd import targets
 from edgekd.core import InputError, RecipeError
 from edgekd.models.names import check_model
 from edgekd.recipe import Recipe, error_at, missing_files
+from edgekd.stages.parallel import trains
 
 
 def require_ready(recipe: Recipe) -> None:
     """Raises RecipeError, with every problem and its place: files that are not there, unknown models, widths and devices."""
-    problems = [*missing_files(recipe), *_unknown(recipe)]
+    problems = [*missing_files(recipe), *_unknown(recipe), *_unequal_shares(recipe)]
     if problems:
         problems[0].others = tuple(problems[1:])
         raise problems[0]
@@ -30,6 +31,18 @@ def _unknown(recipe: Recipe) -> list[RecipeError]:
             targets.resolve(name, spec)
         except InputError as error:
             problems.append(_placed(recipe, error.where or f"targets.{name}", error))
+    return problems
+
+
+def _unequal_shares(recipe: Recipe) -> list[RecipeError]:
+    """Each device takes an equal share of every batch."""
+    devices, problems = recipe.compute.devices, []
+    for name in ("teacher", "distill", "quantize"):
+        size = getattr(getattr(recipe, name), "batch_size", devices)
+        if trains(name, recipe) and size % devices:
+            what = f"{name}.batch_size cannot be parted equally among {devices} devices"
+            fix = f"{name}.batch_size: {size + -size % devices}, or another compute.devices"
+            problems.append(error_at(recipe, f"{name}.batch_size", what, seen=str(size), fix=fix))
     return problems
 
 

@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from edgekd import distill
 from edgekd.core import EnvironmentProblem, Interrupted
 from edgekd.core.files import write_atomic
+from edgekd.distill import parallel
+from edgekd.distill.loop import STEPS_BETWEEN_READS_ON_GPU
 from edgekd.stages.stop import STOP
 
 # All ours. A checkpoint is due when the time since the last one is 80 times what that one cost, so that they take well below 2 %,
@@ -49,14 +51,8 @@ class Checkpoint:
 
     def load(self) -> dict[str, Any] | None:
         """The state to go on from, for ``distill.fit``; None if there is none, or none that can be trusted."""
-        for left_behind in self._path.parent.glob(f".{self._path.name}.*.tmp"):  # by a kill while one was written
-            left_behind.unlink(missing_ok=True)
-        try:
-            content = self._path.read_bytes()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            self.refused = f"checkpoint unreadable ({error.strerror}): training starts anew"
+        content = parallel.of_first(self._read() if parallel.rank() == 0 else None)
+        if content is None:
             return None
         kept = _unpacked(content)
         if kept is None or kept["of"] != self._of:
@@ -66,17 +62,33 @@ class Checkpoint:
         state: dict[str, Any] = kept["state"]
         return state
 
+    def _read(self) -> bytes | None:
+        for left_behind in self._path.parent.glob(f".{self._path.name}.*.tmp"):  # by a kill while one was written
+            left_behind.unlink(missing_ok=True)
+        try:
+            return self._path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self.refused = f"checkpoint unreadable ({error.strerror}): training starts anew"
+            return None
+
     def after_step(self, training: distill.Training) -> None:
-        """Keep ``training`` if that is due, or if this process is asked to end. Raises Interrupted in the latter case."""
+        """Keep ``training`` if that is due, or if this process is asked to end. Raises Interrupted in the latter case.
+
+        Of several processes all end in the same step, whichever was asked, and the first one keeps what they all have.
+        """
+        if parallel.processes() > 1 and training.device.type == "cuda" and training.step % STEPS_BETWEEN_READS_ON_GPU:
+            return  # a host that waits for the others has nothing for its GPU to do meanwhile
         now = time.monotonic()
         if self._cost_s is None:
             self._cost_s = _bytes_of(training.student) / FIRST_GUESS_BYTES_PER_S
-        asked = STOP.asked
-        if asked is not None or now - self._last >= self._wait_s(now):
+        (asked,) = parallel.agreed(STOP.asked or 0)
+        if parallel.rank() == 0 and (asked or now - self._last >= self._wait_s(now)):
             self._keep(training)
             self._last = time.monotonic()
             self._cost_s = self._last - now
-        if asked is not None:
+        if asked:
             raise Interrupted(asked)
 
     def _wait_s(self, now: float) -> float:

@@ -8,13 +8,15 @@ from typing import Any
 import torch
 
 from edgekd.core import InputError
+from edgekd.distill import parallel
 from edgekd.recipe import Recipe
 
 
 def set_up(recipe: Recipe) -> torch.device:
     """Threads, determinism and device as the recipe's ``compute`` says. Raises InputError: cuda asked for and not there."""
     threads = recipe.compute.threads
-    torch.set_num_threads(len(os.sched_getaffinity(0)) if threads == "auto" else threads)
+    threads = len(os.sched_getaffinity(0)) if threads == "auto" else threads
+    torch.set_num_threads(max(1, threads // parallel.processes_here()))
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or cuBLAS is not deterministic; read at its first use
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a costly debugging aid

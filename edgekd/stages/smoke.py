@@ -16,6 +16,7 @@ def shortened(recipe: Recipe) -> Recipe:
     """The recipe with one epoch of small batches wherever it trains, and few calibration images; all else as it stands."""
     trains = [recipe.teacher, recipe.quantize, *([] if isinstance(recipe.distill, Nothing) else [recipe.distill])]
     batch = max(LEAST_BATCH, min([MOST_BATCH, *(section.batch_size for section in trains)]))
+    batch += -batch % recipe.compute.devices
 
     def short(section: Any) -> Any:
         return section.model_copy(update={"epochs": min(section.epochs, 1), "batch_size": batch})

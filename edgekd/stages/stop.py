@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
@@ -20,6 +20,7 @@ class Stop:
     def __init__(self) -> None:
         self.asked: int | None = None
         self._under_way = False
+        self._then: Callable[[], None] = lambda: None
 
     def listen(self) -> None:
         """Take the signals that ask a process to end. Call it from the main thread."""
@@ -27,9 +28,9 @@ class Stop:
             signal.signal(number, self._on_signal)
 
     @contextmanager
-    def waits(self) -> Iterator[None]:
-        """Within, a signal only sets ``asked``: the caller looks at it often, and ends when it is set."""
-        self._under_way = True
+    def waits(self, then: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Within, a signal only sets ``asked`` and calls ``then``: the caller looks at it often, and ends when it is set."""
+        self._under_way, self._then = True, then
         try:
             yield
         finally:
@@ -39,7 +40,7 @@ class Stop:
         """Nobody reads the result any more: end at once, or when a training under way has been kept; soon in any case."""
         if not self._under_way:
             os._exit(128 + signal.SIGHUP)
-        self.asked = self.asked or signal.SIGHUP
+        self._ask(signal.SIGHUP)
         timer = threading.Timer(LAST_WORDS_S, os._exit, (128 + signal.SIGHUP,))
         timer.daemon = True
         timer.start()
@@ -47,7 +48,12 @@ class Stop:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if not self._under_way:
             end_by(number)
-        self.asked = self.asked or number
+        self._ask(number)
+
+    def _ask(self, number: int) -> None:
+        if self.asked is None:
+            self.asked = number
+            self._then()
 
 
 def end_by(number: int) -> NoReturn:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from edgekd import data, distill
+from edgekd.distill import parallel
 from edgekd.recipe import Training
 from edgekd.stages.accuracy import right
 from edgekd.stages.checkpoint import Checkpoint
@@ -56,9 +57,11 @@ def train(
 
     def stream(number: int, share: float = 1.0) -> data.Batches:
         """The train images in an order and in views that depend on the number, in batches of this share (CKA needs four)."""
+        wanted = min(section.batch_size, max(4, round(share * section.batch_size)))
         return data.Batches(
-            images.train, batch_size=min(section.batch_size, max(4, round(share * section.batch_size))), views=method.views,
+            images.train, batch_size=wanted + -wanted % parallel.processes(), views=method.views,
             preprocessing=images.preprocessing, hflip=images.hflip, seed=recipe.seed + 20_000_003 * number, device=device,
+            share=(parallel.rank(), parallel.processes()),
         )  # fmt: skip
 
     batches = stream(0)

@@ -24,6 +24,7 @@ from edgekd.core import EdgekdError, EnvironmentProblem, Interrupted, Outcome
 from edgekd.core.errors import INSTALL_TRAINING
 from edgekd.core.files import disk_problems
 from edgekd.recipe import Recipe
+from edgekd.stages import parallel
 from edgekd.stages.context import Context, Input
 from edgekd.stages.stop import STOP, end_by
 
@@ -78,13 +79,19 @@ def main() -> None:
     while True:
         request = json.loads(requests.get())
         try:
-            outcome = call_stage(request["entry"], context_from_json(request, lambda event: answer("progress", dict(event))))
-            answer("outcome", outcome.as_json())
+            answer("outcome", _run(request, lambda event: answer("progress", dict(event))).as_json())
         except Interrupted:
             end_by(STOP.asked or signal.SIGTERM)
         except EdgekdError as error:
             is_bug = error.code == EdgekdError.code
             answer("error", {**error.as_json(), "traceback": traceback.format_exc() if is_bug else None})
+
+
+def _run(request: Mapping[str, Any], say: Callable[[Mapping[str, Any]], None]) -> Outcome:
+    context = context_from_json(request, say)
+    if parallel.several(request["entry"], context.recipe):
+        return parallel.run(request, context.recipe.compute.devices, say)
+    return call_stage(request["entry"], context)
 
 
 def _read_until_parent_dies(requests: queue.Queue[str]) -> None:
