@@ -102,8 +102,11 @@ def _items(version: Version, folder: Path, files: Sequence[str], classes: int) -
 
 
 def _read(version: Version, path: Path, classes: int) -> Pictures:
+    """Raises InputError: no images, or labels that are no classes."""
     rows, labels = _from_pickle(path, version.label) if isinstance(version.label, str) else _from_records(path, version.label)
-    if len(labels) and not 0 <= labels.min() <= labels.max() < classes:
+    if not len(labels):
+        raise InputError("the file holds no images", where=str(path), fix=_AGAIN)
+    if not 0 <= labels.min() <= labels.max() < classes:
         seen = f"{labels.min()} to {labels.max()}"
         raise InputError(f"labels must lie in 0 to {classes - 1}", where=str(path), seen=seen, fix=_AGAIN)
     return np.ascontiguousarray(rows.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)), labels

@@ -46,7 +46,9 @@ def hash_items(listing: Listing, memo: Path | None) -> FileHashes:
     hashes: FileHashes = {}
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         for part, items in listing.parts.items():
-            hashes[part] = dict(zip((item.name for item in items), pool.map(of, items), strict=True))
+            in_files = any(isinstance(item.content, Path) for item in items[:1])  # what lies in memory waits for no disk
+            found = pool.map(of, items) if in_files else map(of, items)
+            hashes[part] = dict(zip((item.name for item in items), found, strict=True))
     if memo is not None and any(remembered.get(path) != entry for path, entry in kept.items()):
         write_atomic(memo, json.dumps({**remembered, **kept}))  # \u-escapes, as below
     return hashes

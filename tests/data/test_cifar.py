@@ -115,6 +115,15 @@ def test_a_label_of_the_binary_version_that_is_no_class_is_said(tmp_path: Path) 
         list_cifar("cifar10", folder)
 
 
+@pytest.mark.parametrize("version", WRITE)
+def test_a_file_without_images_is_said(tmp_path: Path, version: str) -> None:
+    folder = WRITE[version](tmp_path, "cifar10")
+    empty = python2_pickle({"labels": [], "data": np.zeros((0, 3072), np.uint8)}) if version == "python" else b""
+    next(folder.glob("test_batch*")).write_bytes(empty)
+    with pytest.raises(InputError, match="no images"):
+        list_cifar("cifar10", folder)
+
+
 def test_missing_class_names_are_said(tmp_path: Path) -> None:
     folder = tiny_cifar.write_python(tmp_path, "cifar10")
     (folder / "batches.meta").write_bytes(python2_pickle({"label_names": ["cat"]}))
