@@ -109,14 +109,15 @@ def facts(document: SweepDocument) -> list[tuple[str, str]]:
 
 
 def failures(document: SweepDocument) -> list[str]:
-    """A sentence for each run that was not measured."""
-    found = []
+    """A sentence for each error, with the runs that it ended."""
+    ended: dict[str, list[str]] = {}
     for arm in document.arms:
         for run in arm.runs:
             if (error := run.error) is not None:
                 what = f"{error.where}: {error.what}" if error.where else error.what
-                found.append(f"{arm.name}, seed {run.seed}: {what}" + (f"; try: {error.fix}" if error.fix else ""))
-    return found
+                more = "".join(f"; {text}" for text in (error.seen, error.fix and f"try: {error.fix}") if text)
+                ended.setdefault(what + more, []).append(f"{arm.name}, seed {run.seed}")
+    return [f"{'; '.join(runs)}: {what}" for what, runs in ended.items()]
 
 
 def _of_teacher(document: SweepDocument) -> str:
