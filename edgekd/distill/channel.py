@@ -76,8 +76,10 @@ class Channel(Method):
     channel_weight: float = 1.0
     taps: Literal["auto"] | tuple[tuple[str, str], ...] = "auto"
 
-    _found: Pairs = field(init=False, repr=False, default_factory=Pairs)
-    _regressors: tuple[nn.ModuleList, ...] = field(init=False, repr=False, default=())  # one for each student, or none
+    _found: Pairs = field(init=False, repr=False, compare=False, default_factory=Pairs)
+    _regressors: tuple[nn.ModuleList, ...] = field(
+        init=False, repr=False, compare=False, default=()
+    )  # one for each student, or none
 
     def begin(self, course: Course) -> None:
         """Find the pairs, and make the regressors: the same ones for each student, since only what they learn differs."""

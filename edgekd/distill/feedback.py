@@ -186,7 +186,7 @@ class Feedback:
         return {
             "teacher": copies(self.teacher.state_dict()),
             "optimiser": self.optimiser.state_dict(),
-            "broke": self.optimiser.broke_at() is not None,
+            "broke": bool(self.optimiser.tripped),
             "rollback": self.rollback.state_dict(),
             "batches": self.batches.state_dict(),
             "counts": [self.since_restored, self.unseen, self.steps_of_epoch],

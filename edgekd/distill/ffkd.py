@@ -9,7 +9,7 @@ Shape suffixes in this file: B batch, C classes, K students, N pairs of modules.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -54,20 +54,25 @@ class FFKD(Channel):
     feedback_conflict_gate: bool = True
     feedback_learning_rate: float = 0.2
     feedback_gradient_norm: float | None = 1.0
-    feedback_batch_share: float = 0.5
+    feedback_batch_share: float = 0.375
     feedback_tunes: Literal["all", "tail", "head"] = "all"
     feedback_batch_norm: Literal["eval", "train"] = "eval"
     feedback_rollback: bool = True
 
-    _understood_KN: Tensor = field(init=False, repr=False, default_factory=lambda: torch.empty(0))  # NaN: not seen yet
-    _feedback: Feedback | None = field(init=False, repr=False, default=None)
-    _step: int = field(init=False, repr=False, default=0)
+    _understood_KN: Tensor = field(
+        init=False, repr=False, compare=False, default_factory=lambda: torch.empty(0)
+    )  # NaN: not seen yet
+    _feedback: Feedback | None = field(init=False, repr=False, compare=False, default=None)
+    _step: int = field(init=False, repr=False, compare=False, default=0)
 
     def begin(self, course: Course) -> None:
         super().begin(course)
         self._understood_KN = torch.full((len(course.students), len(self._found.taps)), torch.nan, device=course.device)
         if self.feedback_every > 0:
             self._feedback = Feedback(self, course, self._found.taps, self._regressors)
+
+    def student_loss(self, batch: Batch) -> dict[str, Tensor]:
+        return super().student_loss(_of_a_sound_teacher(batch) if self._feedback is not None else batch)
 
     def over_blocks(self, losses_N: Tensor, batch: Batch) -> Tensor:
         weighted_N = self._understanding(batch) * losses_N
@@ -110,6 +115,15 @@ class FFKD(Channel):
         self._understood_KN.copy_(state["understood"])
         if self._feedback is not None:
             self._feedback.load_state_dict(state["feedback"])
+
+
+def _of_a_sound_teacher(batch: Batch) -> Batch:
+    """The same batch, unless its teacher was just ruined and answers with what is no number: then it teaches nothing, until the
+    best one comes back. The device is not waited for."""
+    sound = torch.stack([logits_BC.isfinite().all() for logits_BC in batch.teacher.values()]).all()
+    logits = {view: torch.where(sound, one, batch.student[view].detach()) for view, one in batch.teacher.items()}
+    maps = {name: torch.where(sound, one, 0.0) for name, one in batch.teacher_maps.items()}
+    return replace(batch, teacher=logits, teacher_maps=maps)
 
 
 @dataclass

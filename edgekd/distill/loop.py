@@ -7,6 +7,7 @@ Shape suffixes in this file: B batch, C classes, H W picture.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -227,7 +228,8 @@ def _end_epoch(state: Training, epoch: int, rate: float, evaluate: Callable[[nn.
     for name in means.keys() - state.logged.keys():
         state.logged[name] = [None] * (epoch - 1)
     for name, of_epochs in state.logged.items():
-        of_epochs.append(means.get(name))
+        mean = means.get(name)
+        of_epochs.append(mean if mean is not None and math.isfinite(mean) else None)  # of a ruined teacher, say
 
 
 def _require_finite(state: Training, section: str, learning_rate: float) -> None:

@@ -49,11 +49,11 @@ class Rollback:
         point and more than two standard errors. Returns {"teacher_top1", "rollback": whether}, and more if so. Waits
         for the device.
         """
-        top1, broke = self.top1(), self.optimiser.broke_at()
+        top1, broke = self.top1(), bool(self.optimiser.tripped)
         seen = {"teacher_top1": top1, "rollback": False}
-        if self.best_top1 is None or (top1 >= self.best_top1 and broke is None):
+        if self.best_top1 is None or (top1 >= self.best_top1 and not broke):
             self.best_top1, self.best_state = top1, copies(self.teacher.state_dict())
-        elif broke is not None or top1 < self.best_top1 - self._noise(self.best_top1):
+        elif broke or top1 < self.best_top1 - self._noise(self.best_top1):
             self.bring_back()
             self.optimiser.forget()
             self.restored += 1

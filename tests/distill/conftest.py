@@ -83,3 +83,8 @@ def network() -> Callable[..., nn.Sequential]:
 @pytest.fixture
 def top1() -> Callable[[nn.Module], float]:
     return held_out_top1
+
+
+@pytest.fixture
+def more_batches() -> Callable[[int, float], ToyBatches]:
+    return lambda number, share: ToyBatches(size=max(4, round(16 * share)), seed=100 * number)
