@@ -5,8 +5,8 @@ Source: Limantoro et al., "Swapped Logit Distillation via Bi-level Teacher Align
 
     L = Σ_v [ ce_weight · CE(s_v, y) + kd_weight · Σ_T ( KL_T(t'_v → s_v) + KL_T(s'_v → s_v) if the pseudo-teacher is on ) ]
 
-KL_T(q → p) is T² · KL at temperature T, mean over the batch. The loss and its gradient are computed in one pass from closed
-forms (below); there is no graph, no loop over temperatures or views, and no boolean indexing, which would make a GPU wait.
+KL_T(q → p) is T² · KL at temperature T, mean over the batch. The loss and its gradient are computed together from closed
+forms (below); there is no graph and no boolean indexing, which would make a GPU wait, and on a GPU no loop over temperatures.
 Shape suffixes in this file: B batch, C classes, V views, K temperatures, 1 a kept axis.
 """
 
@@ -157,7 +157,7 @@ class _OnePass(torch.autograd.Function):
         all_K111 = torch.tensor(temperatures, dtype=student_VBC.dtype)[:, None, None, None]
         all_K111 = all_K111.to(student_VBC.device, non_blocking=True)  # new_tensor would wait for a GPU
         # A CPU is quicker with one temperature after another, whose numbers stay in its caches; a GPU with all in one launch.
-        for T_K111 in all_K111.split(1 if student_VBC.is_cpu else len(temperatures)):
+        for T_K111 in torch.split(all_K111, 1 if student_VBC.is_cpu else len(temperatures)):
             p_KVBC, log_scale_p_KVB1 = _softened(student_VBC, top_VB1, T_K111)
             q_KVBC, log_scale_q_KVB1 = _softened(target_VBC, target_top_VB1, T_K111)
             log_ratio_KVBC = (ahead_VBC / T_K111).add_(log_scale_p_KVB1 - log_scale_q_KVB1)
@@ -194,7 +194,7 @@ class _OnePass(torch.autograd.Function):
 
 
 def _softened(logits_VBC: Tensor, top_VB1: Tensor, T_K111: Tensor) -> tuple[Tensor, Tensor]:
-    """p = softmax(z/T), and log Σ exp(z/T) from the largest logit and its p, which saves exponentials of all: log p = z/T − that."""
+    """p = softmax(z/T), and log Σ exp(z/T), which is z/T − log p for every logit: from the largest."""
     p_KVBC = (logits_VBC / T_K111).softmax(-1)
     p_top_KVB1 = p_KVBC.gather(-1, top_VB1.expand(len(T_K111), *top_VB1.shape))
     return p_KVBC, logits_VBC.gather(-1, top_VB1) / T_K111 - p_top_KVB1.log()

@@ -95,7 +95,8 @@ def main() -> None:
             plain_ms, ours_ms = (1000 * statistics.median(medians[name]) for name in ("plain", "ours"))
             print(
                 f"[{batch}, {classes}] {device.type}, pseudo-teacher {'on' if pseudo_teacher else 'off'}: "
-                f"{statistics.median(ratios):.1f}x [{min(ratios):.1f}, {max(ratios):.1f}], {plain_ms:.2f} ms against {ours_ms:.2f} ms; "
+                f"{statistics.median(ratios):.1f}x [{min(ratios):.1f}, {max(ratios):.1f}], "
+                f"{plain_ms:.2f} ms against {ours_ms:.2f} ms; "
                 f"relative difference of the loss {apart[0]:.1e}, of the gradient {apart[1]:.1e}"
             )
 
