@@ -37,7 +37,6 @@ class FFKD(Channel):
     gives each block its neighbour's understanding (a control); "off" takes every block as understood.
     """
 
-    teacher_learns: ClassVar[bool] = True
     blocks_add_up: ClassVar[bool] = False  # sums over blocks, where the others are means
 
     cka: Literal["unbiased", "biased", "shuffled", "off"] = "unbiased"
@@ -65,10 +64,14 @@ class FFKD(Channel):
     _feedback: Feedback | None = field(init=False, repr=False, compare=False, default=None)
     _step: int = field(init=False, repr=False, compare=False, default=0)
 
+    @property
+    def teacher_learns(self) -> bool:  # type: ignore[override]
+        return self.feedback_every > 0
+
     def begin(self, course: Course) -> None:
         super().begin(course)
         self._understood_KN = torch.full((len(course.students), len(self._found.taps)), torch.nan, device=course.device)
-        if self.feedback_every > 0:
+        if self.teacher_learns:
             self._feedback = Feedback(self, course, self._found.taps, self._regressors)
 
     def student_loss(self, batch: Batch) -> dict[str, Tensor]:

@@ -45,7 +45,14 @@ STAGES: dict[str, StageMetrics] = {
     ),
     "sketch": StageMetrics({}),
     "teacher": StageMetrics({"top1": _TOP1, "top5": _TOP1, "ece": Metric("fraction")}),
-    "distill": StageMetrics({"top1": _TOP1, "top1_drop": _DROP}),
+    "distill": StageMetrics(
+        {
+            "top1": _TOP1,
+            "top1_drop": _DROP,
+            "improved_teacher.top1": _TOP1,  # these two only where the teacher learns
+            "improved_teacher.top1_gain": _DROP,
+        }
+    ),
     "quantize": StageMetrics({"top1": _TOP1, "top1_drop": _DROP, "sqnr_db": Metric("dB")}),
     "export": StageMetrics({**_parity("parity"), **_parity("parity_fp32")}),
     "build": StageMetrics({"build_s": Metric("s"), "size_mb": Metric("MB"), "layers.float": Metric("count")}, per_target=True),

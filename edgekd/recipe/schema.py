@@ -278,6 +278,12 @@ class Recipe(Section):
             raise Problems(
                 [Problem(("distill", "method"), what, self.distill.method, "another method, or a teacher with a model")]
             )
+        if not isinstance(self.distill, TEACHER_LEARNS) and any(
+            gate.metric.startswith("improved_teacher.") for gate in self.gates_of("distill")
+        ):
+            what = f"only a teacher that learns can be bounded, and distill.method: {self.distill.method} does not change it"
+            fix = "remove the bound, or use distill.method: ffkd"
+            raise Problems([Problem(("gates", "distill", "improved_teacher"), what, None, fix, on="key")])
         if isinstance(self.distill, Nothing) and self.student.weights == "none":
             what = "distill.method: none skips the training, but student.weights gives no trained student"
             raise Problems([Problem(("distill", "method"), what, "none", "student.weights: PATH, or a method that trains")])

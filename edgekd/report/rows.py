@@ -12,7 +12,7 @@ SHOWN = {
     "preflight": ("latency_ms.p50", "speedup", "size_mb"),
     "teacher": ("top1",),
     "teacher_exam": ("top1",),
-    "distill": ("top1", "top1_drop"),
+    "distill": ("top1", "top1_drop", "improved_teacher.top1", "improved_teacher.top1_gain"),
     "exam": ("top1",),
     "quantize": ("top1", "top1_drop", "ptq.top1_drop", "qat.top1_drop"),
     "export": ("parity.top1_agreement", "parity.sqnr_db", "quantize_static.top1_drop"),
