@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from edgekd.recipe import RecipeError, load
+from edgekd.core import RecipeError
+from edgekd.recipe import load
 
 SHIPPED = Path(__file__).parents[2] / "recipes" / "mobilenetv2_jetson.yaml"
 
