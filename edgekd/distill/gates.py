@@ -17,7 +17,9 @@ from torch import Tensor
 from edgekd.distill import parallel
 
 Weighting = Literal["gap", "understanding", "none"]
-ROUNDING = 1e-6  # equal numbers may lie this far above their mean
+# Equal numbers may lie this far above their mean. And advice on where a channel looks sums to 0 over its pixels: before a global
+# average pooling it neither agrees with what comes from above nor opposes it, and its cosine to that is a rounding error.
+ROUNDING = 1e-6
 
 
 def advice_weight(understanding: Tensor, weighting: Weighting) -> Tensor:
@@ -57,7 +59,9 @@ def advise(maps_BDHW: Tensor, advice: Sequence[Tensor], *, gated: bool, heard: C
     def take(from_above: Tensor) -> Tensor:
         total = from_above
         for gradient in advice:
-            kept = (parallel.summed((from_above * gradient).sum()) >= 0) | (not gated)
+            products = [(from_above * gradient).sum(), from_above.square().sum(), gradient.square().sum()]
+            together, own, other = parallel.summed(torch.stack(products).float())
+            kept = (together >= -ROUNDING * (own * other).sqrt()) | (not gated)
             total = total + (kept * gradient).to(total.dtype)
             heard(kept.float())
         return total
