@@ -66,3 +66,16 @@ def test_advice_is_added_to_the_gradient_unless_it_opposes_what_comes_from_above
         assert source.grad is not None
         assert source.grad.tolist() == expected
         assert [one.item() for one in heard] == [1.0, 0.0 if gated else 1.0]
+
+
+def test_advice_that_neither_agrees_nor_conflicts_is_kept_whatever_its_rounding() -> None:
+    """Before a global average pooling all pixels of a channel get the same gradient, and advice on where to look sums to 0."""
+    for seed in range(20):
+        draw = torch.Generator().manual_seed(seed)
+        where_to_look = torch.randn(4, 8, 7, 7, generator=draw)
+        where_to_look -= where_to_look.mean((2, 3), keepdim=True)
+        source = torch.zeros(4, 8, 7, 7, requires_grad=True)
+        maps, heard = source * 1.0, []
+        advise(maps, [where_to_look], gated=True, heard=heard.append)
+        (maps.mean((2, 3)) * torch.randn(4, 8, generator=draw)).sum().backward()
+        assert heard[0].item() == 1.0
