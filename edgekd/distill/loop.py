@@ -83,7 +83,7 @@ def fit(
     done. after_step gets the state after every step (after an epoch's last one, when that is measured and logged too); it may
     keep ``state_dict()``, and ``resume`` takes one to go on from.
     Raises InputError: a loss or gradient that is not finite (no weight has changed in that step or after it; BatchNorm's running
-    statistics may have), a view or the teacher the method needs is missing.
+    statistics may have), a best epoch with numbers that are not, a view or the teacher the method needs is missing.
     """
     networks = (students,) if isinstance(students, nn.Module) else tuple(students)
     _refuse_misfits(method, teacher, networks, section)
@@ -145,6 +145,7 @@ def fit(
             if after_step is not None:
                 after_step(state)
     best = max(state.learners, key=lambda learner: learner.best_top1)
+    _require_usable(best.best_state, section, learning_rate)
     curves = {"epochs": state.epochs, "best_epoch": best.best_epoch, "logged": state.logged}
     return FitResult(best.best_state, best.best_epoch, best.best_top1, curves, state.learners.index(best))
 
@@ -245,6 +246,17 @@ def _require_finite(state: Training, section: str, learning_rate: float) -> None
             where=f"{section} epoch {epoch + 1} step {step_of_epoch + 1}",
             seen=f"loss {loss:.4g}, gradient norm {norm:.4g}",
             fix=f"lower {section}.learning_rate (now {learning_rate:g}), or raise {section}.warmup",
+        )
+
+
+def _require_usable(state: Mapping[str, Tensor], section: str, learning_rate: float) -> None:
+    """Raise if a trained network holds a number that is not finite: running statistics may, whatever the losses were."""
+    if broken := [name for name, tensor in state.items() if not bool(tensor.isfinite().all())]:
+        raise InputError(
+            "training diverged: its best epoch holds numbers that are not finite",
+            where=section,
+            seen=", ".join(broken[:3]) + (" …" if len(broken) > 3 else ""),
+            fix=f"lower {section}.learning_rate (now {learning_rate:g})",
         )
 
 

@@ -420,3 +420,17 @@ def test_the_best_state_goes_back_into_a_network_that_asks_for_versions(batches,
     before = bits(student)
     put_back(student, result.best_state)
     assert_same_bits(bits(student), before)
+
+
+def test_a_student_whose_statistics_overflowed_is_never_a_result(batches, network) -> None:
+    student = network()
+    student[1].momentum = 1.0
+
+    def overflow(training: Training) -> None:
+        if training.step == len(batches) - 1:
+            training.batches.pictures *= 1e30
+
+    batches.pictures = batches.pictures.clone()
+    with pytest.raises(InputError, match="its best epoch holds numbers that are not finite") as caught:
+        fit(student, Label(), batches, evaluate=lambda _: 0.5, epochs=1, learning_rate=1e-9, after_step=overflow)
+    assert caught.value.seen == "1.running_var"
