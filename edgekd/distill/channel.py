@@ -77,9 +77,8 @@ class Channel(Method):
     taps: Literal["auto"] | tuple[tuple[str, str], ...] = "auto"
 
     _found: Pairs = field(init=False, repr=False, compare=False, default_factory=Pairs)
-    _regressors: tuple[nn.ModuleList, ...] = field(
-        init=False, repr=False, compare=False, default=()
-    )  # one for each student, or none
+    # one for each student, or none
+    _regressors: tuple[nn.ModuleList, ...] = field(init=False, repr=False, compare=False, default=())
 
     def begin(self, course: Course) -> None:
         """Find the pairs, and make the regressors: the same ones for each student, since only what they learn differs."""

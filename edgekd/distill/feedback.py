@@ -87,7 +87,8 @@ class Feedback:
         device = self.course.device
         images = views["weak"].to(device, non_blocking=True).contiguous(memory_format=torch.channels_last)
         labels_B = parallel.gathered(labels_B.to(device, non_blocking=True))
-        advice = [self._ask(which, images) for which in range(len(self.course.students))]
+        heard = options.feedback_kd_weight > 0 or options.feedback_channel_weight > 0
+        advice = [self._ask(which, images) for which in range(len(self.course.students))] if heard else []
         if options.feedback_batch_norm == "train":
             train_mode(self.teacher)
         else:

@@ -58,9 +58,8 @@ class FFKD(Channel):
     feedback_batch_norm: Literal["eval", "train"] = "eval"
     feedback_rollback: bool = True
 
-    _understood_KN: Tensor = field(
-        init=False, repr=False, compare=False, default_factory=lambda: torch.empty(0)
-    )  # NaN: not seen yet
+    # CKA of each student's blocks, NaN: not seen yet
+    _understood_KN: Tensor = field(init=False, repr=False, compare=False, default_factory=lambda: torch.empty(0))
     _feedback: Feedback | None = field(init=False, repr=False, compare=False, default=None)
     _step: int = field(init=False, repr=False, compare=False, default=0)
 

@@ -1,0 +1,70 @@
+"""What the distill stage leaves of a teacher that learned from its student."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from small_chain import RECIPE
+
+from edgekd import models
+from edgekd.recipe import loads
+from edgekd.stages import distill, teacher
+from edgekd.stages.accuracy import right
+from edgekd.stages.context import Context, Input
+from edgekd.stages.held_out import held_out_logits
+from edgekd.stages.images import open_images
+
+SMALL = (
+    "data.image_size=16", "data.train_per_class=30", "compute.threads=1", "compute.device=cpu", "student={model: resnet18, width: 0.125}",
+    "teacher={model: resnet18, width: 0.125, weights: ./teacher.safetensors}",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory):
+    """The stage's outcome and context, by a distill section; the teacher is untrained, and has a lot to learn."""
+    folder = tmp_path_factory.mktemp("given")
+    torch.manual_seed(0)
+    models.save(models.create("resnet18", classes=10, image_size=16, width=0.125), folder / "teacher.safetensors")
+
+    def run(section):
+        def context(**inputs):
+            recipe = loads(RECIPE, "small.yaml", folder, (*SMALL, f"distill={section}"))
+            return Context(recipe, tmp_path_factory.mktemp("made"), inputs)
+
+        first = context()
+        room = context(teacher=Input(teacher.run(first), first.folder))
+        return distill.run(room), room
+
+    return run
+
+
+def test_the_improved_teacher_is_a_file_with_its_accuracy_before_and_after(stage):
+    outcome, room = stage("{method: ffkd-adapt, epochs: 2, batch_size: 32, feedback_start: 0, feedback_learning_rate: 1}")
+    measured = {one.name: one for one in outcome.measurements}
+    (path,) = (room.folder / one.path for one in outcome.artifacts if one.kind == "improved_teacher")
+    labels = open_images(room).held_out.labels
+    before, after = (
+        right(held_out_logits(room, network), labels)
+        for network in (models.load_saved(room.input("teacher").path("teacher")), models.load_saved(path))
+    )
+    gain = measured["improved_teacher.top1_gain"]
+    assert measured["improved_teacher.top1"].value == pytest.approx(sum(after) / len(after))
+    assert gain.value == pytest.approx((sum(after) - sum(before)) / len(after))
+    assert gain.value > 0
+    assert gain.low < gain.value < gain.high
+    told = outcome.notes["improved_teacher"]
+    assert (told["top1_before"], told["top1_after"]) == (sum(before) / len(before), sum(after) / len(after))
+    assert "of use" in told["worth_it"]
+    student = measured["top1"].value
+    assert measured["top1_drop"].value == pytest.approx(sum(before) / len(before) - student)  # of the teacher as it came
+    curves = json.loads((room.folder / "curves.json").read_text())
+    assert max(epoch.get("teacher_top1", 0) for epoch in curves["epochs"]) == pytest.approx(told["top1_after"])
+
+
+def test_a_teacher_that_is_not_asked_to_learn_leaves_no_improved_one(stage):
+    outcome, _ = stage("{method: ffkd, epochs: 1, batch_size: 256, feedback_every: 0}")
+    assert [one.kind for one in outcome.artifacts] == ["student", "curves"]
+    assert [one.name for one in outcome.measurements] == ["top1", "top1_drop"]
