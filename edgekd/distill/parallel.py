@@ -8,7 +8,6 @@ Shape suffixes in this file: B rows of all processes, R those of one: the same n
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,11 +22,6 @@ APART = 1_000_003  # between the seeds of two processes: ours, a prime
 
 def processes() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
-
-
-def processes_here() -> int:
-    """Those on this machine, as torchrun says."""
-    return int(os.environ.get("LOCAL_WORLD_SIZE", 1)) if dist.is_initialized() else 1
 
 
 def rank() -> int:

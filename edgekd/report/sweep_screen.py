@@ -86,7 +86,7 @@ def _table(document: SweepDocument, width: int) -> list[Text]:
 
 
 def _joined(row: tuple[str, ...], columns: list[int], widths: list[int]) -> str:
-    padded = []
+    padded: list[str] = []
     for at in columns:
         space = " " * (widths[at] - cell_len(row[at]))
         if not padded and not row[at] and at:  # a second line that has no difference to show

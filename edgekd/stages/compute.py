@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from edgekd.core import InputError
-from edgekd.distill import parallel
 from edgekd.recipe import Recipe
 
 
@@ -16,7 +15,7 @@ def set_up(recipe: Recipe) -> torch.device:
     """Threads, determinism and device as the recipe's ``compute`` says. Raises InputError: cuda asked for and not there."""
     threads = recipe.compute.threads
     threads = len(os.sched_getaffinity(0)) if threads == "auto" else threads
-    torch.set_num_threads(max(1, threads // parallel.processes_here()))
+    torch.set_num_threads(max(1, threads // int(os.environ.get("LOCAL_WORLD_SIZE", 1))))  # torchrun: processes on this machine
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # or cuBLAS is not deterministic; read at its first use
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a costly debugging aid

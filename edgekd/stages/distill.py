@@ -13,8 +13,9 @@ from edgekd.recipe import Nothing
 from edgekd.stages.accuracy import right
 from edgekd.stages.compute import compute_used, set_up
 from edgekd.stages.context import Context
+from edgekd.stages.held_out import held_out_logits
 from edgekd.stages.images import open_images
-from edgekd.stages.networks import earlier_network, held_out_logits, new_network
+from edgekd.stages.networks import earlier_network, new_network
 from edgekd.stages.training import train
 
 

@@ -18,7 +18,6 @@ from edgekd.stages.compute import set_up
 from edgekd.stages.context import Context
 from edgekd.stages.half import half_logits, overflow_of
 from edgekd.stages.images import open_images
-from edgekd.stages.networks import held_out_logits
 from edgekd.stages.signal import parity, sqnr
 
 _COMPUTES = {"fp16": "fp32", "trt-fp16": "trt", "fp32-b1": "fp32"}  # what these are but for float16's rounding and the batch
@@ -78,12 +77,14 @@ def _compared(
     def network_of(name: str) -> nn.Module:
         return quantized.floating() if name == "fp32" else quantized.simulate(name)
 
+    images = open_images(context)
     logits: dict[str, NDArray[np.float32]] = {}
     measured = {}
     for name, path in paths.items():
         computes = _COMPUTES.get(name, name)
         if computes not in logits:
-            logits[computes] = held_out_logits(context, network_of(computes))
+            held_out = data.eval_batches(images.held_out, images.preprocessing)
+            logits[computes] = models.logits(network_of(computes), held_out)
         few = inputs[: _FEW if name in _COMPUTES else None]
         found = [export.run_onnx(path, few, optimised=False)]
         if name.endswith("fp16"):

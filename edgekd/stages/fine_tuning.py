@@ -17,8 +17,9 @@ from edgekd import distill, models, quant
 from edgekd.recipe import Nothing, Recipe, Training
 from edgekd.stages.accuracy import right
 from edgekd.stages.context import Context
+from edgekd.stages.held_out import held_out_logits
 from edgekd.stages.images import open_images
-from edgekd.stages.networks import earlier_network, held_out_logits
+from edgekd.stages.networks import earlier_network
 from edgekd.stages.rounded import Rounded
 from edgekd.stages.training import train
 

@@ -1,18 +1,14 @@
-"""The recipe's networks as it starts them, and what any network answers on the held-out images."""
+"""The recipe's networks as it starts them, and as earlier steps left them."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from edgekd import data, models
-from edgekd.distill import parallel
+from edgekd import models
 from edgekd.recipe import Recipe
 from edgekd.stages.context import Context
 from edgekd.stages.images import open_images
@@ -45,16 +41,3 @@ def onnx_teacher(context: Context, path: Path, device: torch.device) -> nn.Modul
     """What answers for the ONNX file that the teacher's step left, given the images as the student sees them."""
     images = open_images(context)
     return models.OnnxTeacher(path, classes=len(images.classes), preprocessing=images.preprocessing, device=device)
-
-
-def held_out_logits(context: Context, network: nn.Module) -> NDArray[np.float32]:
-    """Logits float32 [N, classes] of the held-out images. Of several processes each answers for a share of them."""
-    images = open_images(context)
-    count = len(images.held_out)
-    share = math.ceil(count / parallel.processes())
-    first = min(parallel.rank() * share, count - 1)  # a process for which nothing is left answers for the last one again
-    own = images.held_out[first : parallel.rank() * share + share]
-    rows = torch.from_numpy(models.logits(network, data.eval_batches(own, images.preprocessing)))
-    padded = torch.nn.functional.pad(rows, (0, 0, 0, share - len(rows)))
-    logits: NDArray[np.float32] = parallel.gathered(padded)[:count].numpy()
-    return logits

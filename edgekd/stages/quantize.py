@@ -8,8 +8,8 @@ from edgekd.core.gate import Verdict
 from edgekd.stages.compute import set_up
 from edgekd.stages.context import Context
 from edgekd.stages.fine_tuning import fine_tune
+from edgekd.stages.held_out import held_out_logits
 from edgekd.stages.images import open_images
-from edgekd.stages.networks import held_out_logits
 from edgekd.stages.rounded import Rounded, judged_rounded
 
 

@@ -14,7 +14,7 @@ from edgekd import quant
 from edgekd.core import Measurement, paired_drop, share
 from edgekd.stages.accuracy import right
 from edgekd.stages.context import Context
-from edgekd.stages.networks import held_out_logits
+from edgekd.stages.held_out import held_out_logits
 from edgekd.stages.signal import sqnr
 
 

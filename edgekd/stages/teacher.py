@@ -14,8 +14,9 @@ from edgekd.core import Measurement, Outcome, share
 from edgekd.stages.accuracy import expected_calibration_error, right, top5
 from edgekd.stages.compute import compute_used, set_up
 from edgekd.stages.context import Context
+from edgekd.stages.held_out import held_out_logits
 from edgekd.stages.images import open_images
-from edgekd.stages.networks import held_out_logits, new_network, onnx_teacher
+from edgekd.stages.networks import new_network, onnx_teacher
 from edgekd.stages.training import train
 
 # Ours: a teacher that gets less than a tenth of the way from guessing to knowing was not trained on such images.

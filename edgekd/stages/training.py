@@ -17,8 +17,8 @@ from edgekd.stages.accuracy import right
 from edgekd.stages.checkpoint import Checkpoint
 from edgekd.stages.compute import compute_used
 from edgekd.stages.context import Context
+from edgekd.stages.held_out import held_out_logits
 from edgekd.stages.images import open_images
-from edgekd.stages.networks import held_out_logits
 from edgekd.stages.precision import settled, trial_step
 from edgekd.stages.stop import STOP
 

@@ -33,8 +33,9 @@ from edgekd.stages.accuracy import right
 from edgekd.stages.compute import set_up
 from edgekd.stages.context import Context
 from edgekd.stages.fine_tuning import fine_tune
+from edgekd.stages.held_out import held_out_logits
 from edgekd.stages.images import open_images
-from edgekd.stages.networks import held_out_logits, new_network
+from edgekd.stages.networks import new_network
 from edgekd.stages.rounded import judged_rounded
 from edgekd.stages.training import train
 
