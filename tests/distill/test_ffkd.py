@@ -190,7 +190,7 @@ METHODS = [
 ]
 
 
-@pytest.mark.parametrize(("which", "stopped_after"), [(0, 9), (0, 18), (1, 6), (1, 10), (2, 4), (3, 13), (4, 11)])
+@pytest.mark.parametrize(("which", "stopped_after"), [(0, 9), (1, 10), (2, 4), (3, 13), (4, 11)])
 def test_killed_after_any_step_it_goes_on_to_the_same_bits(which: int, stopped_after: int, trained) -> None:
     seeds = (0, 5)[: METHODS[which].students]
     whole, students, teacher = trained(copy.deepcopy(METHODS[which]), seeds)
