@@ -53,7 +53,7 @@ class FFKD(Channel):
     feedback_conflict_gate: bool = True
     feedback_learning_rate: float = 0.2
     feedback_gradient_norm: float | None = 1.0
-    feedback_batch_share: float = 0.375
+    feedback_batch_share: float = 0.3
     feedback_tunes: Literal["all", "tail", "head"] = "all"
     feedback_batch_norm: Literal["eval", "train"] = "eval"
     feedback_rollback: bool = True

@@ -137,7 +137,7 @@ class _FFKD(Training):
     feedback_conflict_gate: bool = True
     feedback_learning_rate: NotNegative = 0.2
     feedback_gradient_norm: Positive | None = 1.0
-    feedback_batch_share: Annotated[float, Field(gt=0, le=1)] = 0.375
+    feedback_batch_share: Annotated[float, Field(gt=0, le=1)] = 0.3
     feedback_tunes: Literal["all", "tail", "head"] = "all"
     feedback_batch_norm: Literal["eval", "train"] = "eval"
     feedback_rollback: bool = True
