@@ -7,6 +7,7 @@ whoever sees it end, ends. On several nodes the same command runs on each, and t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -71,7 +72,8 @@ def run(request: Mapping[str, Any], devices: int, say: Callable[[Mapping[str, An
     outcomes = [word["outcome"] for word in words if "outcome" in word and word["rank"] == 0]
     if process.returncode == 0 and outcomes:
         return Outcome.from_json(outcomes[0])
-    if STOP.asked or any("interrupted" in word for word in words):
+    on_another_node = process.returncode == 0 and any("interrupted" in word for word in words)
+    if STOP.asked or on_another_node:
         raise Interrupted(STOP.asked or signal.SIGTERM)
     errors = sorted((word for word in words if "error" in word), key=lambda word: word["time"])
     for word in errors:
@@ -124,7 +126,7 @@ def _rank(folder: Path) -> None:
     own.mkdir()
 
     def say(event: Mapping[str, Any]) -> None:
-        if rank == 0:
+        with contextlib.suppress(BrokenPipeError):  # the worker has died, and stdin says so too
             told.write(json.dumps(dict(event)) + "\n")
 
     def end(code: int, **word: Any) -> None:
@@ -133,7 +135,7 @@ def _rank(folder: Path) -> None:
         os._exit(code)  # without waiting for the others, who may wait for this one
 
     request = json.loads((folder / "request.json").read_bytes())
-    context = context_from_json(request, say)
+    context = context_from_json(request, say if rank == 0 else lambda event: None)
     try:
         _meet(context)
         outcome = call_stage(request["entry"], context if rank == 0 else replace(context, folder=own))
