@@ -27,5 +27,4 @@ def set_up(recipe: Recipe) -> torch.device:
 
 def compute_used(device: torch.device) -> dict[str, Any]:
     """What ``compute`` came to on this machine, for the notes of a step."""
-    several = {"processes": parallel.processes()} if parallel.processes() > 1 else {}
-    return {"device": str(device), "threads": torch.get_num_threads(), **several}
+    return {"device": str(device), "threads": torch.get_num_threads()}

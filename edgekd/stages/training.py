@@ -86,6 +86,8 @@ def train(
         say(resumed.removeprefix(", "))
     elif checkpoint is not None and checkpoint.refused:
         say(checkpoint.refused)
+    if parallel.processes() > 1:
+        compute["processes"] = parallel.processes()
     if in_float32:
         compute |= {"precision": "fp32"}
     else:
