@@ -59,14 +59,14 @@ def run(request: Mapping[str, Any], devices: int, say: Callable[[Mapping[str, An
         Path(folder, "request.json").write_text(json.dumps(request))
         command = [sys.executable, "-m", "edgekd.stages.parallel", "torchrun", folder, str(devices)]
         environment = {**os.environ, "PYTHONSAFEPATH": "1"}  # the user's folder must not shadow a library
-        process = subprocess.Popen(
+        with subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
-        )
-        threading.Thread(target=_let_go_after, args=(process,), daemon=True).start()
-        with STOP.waits(then=process.terminate):
-            for line in process.stdout or ():
-                say(json.loads(line))
-            process.wait()
+        ) as process:
+            threading.Thread(target=_let_go_after, args=(process,), daemon=True).start()
+            with STOP.waits(then=process.terminate):
+                for line in process.stdout or ():
+                    say(json.loads(line))
+                process.wait()
         started = len(list(Path(folder).glob("rank*")))
         words = [json.loads(path.read_bytes()) for path in Path(folder).glob("word*.json")]
     outcomes = [word["outcome"] for word in words if "outcome" in word and word["rank"] == 0]

@@ -1,0 +1,128 @@
+"""Training in several processes inside a stage: real ones, started by torchrun, killed, failing, refused before they start."""
+
+import json
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import kills
+import pytest
+
+from edgekd.core import InputError, RecipeError
+from edgekd.pipeline.ready import require_ready
+from edgekd.recipe import load
+from edgekd.stages import parallel, smoke
+
+ALONE = """
+import torch.distributed as dist
+from edgekd.core import InputError
+
+def fails(context):
+    if dist.get_rank() == 1:
+        raise InputError("only one of them sees this", where="rank 1")
+    dist.barrier()  # waits for what will not come
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    """A recipe, with changes to its text."""
+
+    def make(devices=2, **sizes):
+        (tmp_path / "tiny.yaml").write_text(kills.RECIPE)
+        changed = [f"compute.devices={devices}", *(f"{name}.batch_size={size}" for name, size in sizes.items())]
+        return load(tmp_path / "tiny.yaml", changed)
+
+    return make
+
+
+def walk(folder):
+    shorter = [word for stage in ("teacher", "distill") for word in ("--set", f"{stage}.epochs=1")]
+    return kills.start(folder, "--until", "distill", "--devices", "2", *shorter)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """A run in two processes."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    assert walk(folder).wait(300) == 0
+    return folder
+
+
+def family(pid):
+    """The process and all below it."""
+    return [pid, *(one for child in kills.children(pid) for one in family(child))]
+
+
+def alive(pid):
+    try:
+        return "(zombie)" not in Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return False
+
+
+def ranks_of(pids):
+    return [pid for pid in pids if Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[-3:-2] == [b"rank"]]
+
+
+def test_the_command_line_trains_in_two_processes(undisturbed):
+    steps = json.loads((undisturbed / "runs/tiny/report.json").read_text())["stages"]
+    trained = {step["name"]: step["notes"]["compute"] for step in steps if step["name"] in ("teacher", "distill")}
+    assert {name: compute["processes"] for name, compute in trained.items()} == {"teacher": 2, "distill": 2}
+
+
+def test_a_training_of_which_one_process_was_killed_leaves_nobody_behind_and_goes_on_to_the_same_bits(undisturbed, tmp_path):
+    shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
+    shutil.rmtree(next((tmp_path / "runs/.store").glob("*/student.safetensors")).parent)
+    command = walk(tmp_path)
+    kills.wait_until(lambda: kills.steps_done(tmp_path, "distill") >= 8, command)
+    everybody = family(command.pid)
+    os.kill(ranks_of(everybody)[-1], signal.SIGKILL)
+    assert command.wait(60) == 5
+    deadline = time.monotonic() + 30
+    while any(map(alive, everybody)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(alive, everybody))
+    assert "was killed" in (tmp_path / "progress.txt").read_text()
+    assert walk(tmp_path).wait(300) == 0
+    assert kills.digests(tmp_path) == kills.digests(undisturbed)
+
+
+def test_an_error_of_one_process_is_the_error_and_nobody_waits_for_ever(recipe, tmp_path, monkeypatch):
+    (tmp_path / "alone.py").write_text(ALONE)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    places = {name: str(tmp_path / name) for name in ("folder", "cache", "checkpoint")}
+    document = {**recipe().as_json(), "folder": str(tmp_path)}
+    request = {"entry": "alone:fails", "recipe": document, "target": None, "inputs": {}, "smoke": False, **places}
+    with pytest.raises(InputError) as failed:
+        parallel.run(request, 2, lambda event: None)
+    assert (failed.value.what, failed.value.where) == ("only one of them sees this", "rank 1")
+
+
+def test_torchrun_that_cannot_start_is_told_with_its_arguments(recipe, tmp_path, monkeypatch):
+    monkeypatch.setenv(parallel.NODES, "--no-such-flag")
+    with pytest.raises(Exception, match="did not start") as failed:
+        parallel.run({"entry": "edgekd.stages.teacher:run"}, 2, lambda event: None)
+    assert (failed.value.exit_code, failed.value.seen) == (5, "EDGEKD_TORCHRUN=--no-such-flag")
+
+
+def test_only_what_trains_runs_in_several_processes(recipe, monkeypatch):
+    entries = [f"edgekd.stages.{stage}:run" for stage in ("sketch", "teacher", "distill", "quantize", "export")]
+    assert [parallel.several(entry, recipe(2)) for entry in entries] == [False, True, True, True, False]
+    assert not any(parallel.several(entry, recipe(1)) for entry in entries)
+    monkeypatch.setenv(parallel.NODES, "--nnodes=2")
+    assert parallel.several("edgekd.stages.teacher:run", recipe(1))
+
+
+def test_batches_without_equal_shares_are_refused_before_anything_starts(recipe):
+    with pytest.raises(RecipeError) as refused:
+        require_ready(recipe(3, teacher=64, distill=63))
+    assert refused.value.what == "teacher.batch_size cannot be parted equally among 3 devices"
+    assert refused.value.fix == "teacher.batch_size: 66, or another compute.devices"
+    require_ready(recipe(3, teacher=66, distill=63, quantize=30))
+
+
+def test_a_smoke_run_has_equal_shares_too(recipe):
+    assert smoke.shortened(recipe(3, teacher=66, distill=63, quantize=30)).teacher.batch_size % 3 == 0
