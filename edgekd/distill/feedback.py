@@ -60,6 +60,7 @@ class Feedback:
         self._drawn = _endless(self.batches)
         self.since_restored = 0  # steps since the beginning, or since the best teacher came back
         self.unseen = 0  # steps since the teacher was looked at
+        self.top1 = 0.0  # what was seen then, before a damaged one was taken away
         self.steps_of_epoch = 0
         self.events: list[dict[str, Any]] = []  # of this epoch
 
@@ -162,20 +163,22 @@ class Feedback:
             advise(output, gradients, gated=options.feedback_conflict_gate, heard=kept.append)
         return total
 
-    def _look(self, step: int) -> float:
+    def _look(self, step: int) -> None:
         seen = self.rollback.check()
-        self.unseen = 0
+        self.unseen, self.top1 = 0, float(seen["teacher_top1"])
         if seen["rollback"]:
             self.since_restored = 0
             self.events.append({"step": step, **seen})
-        return float(seen["teacher_top1"])
 
     def end_of_epoch(self, step: int) -> dict[str, Any]:
         """Look at the teacher if it took steps since; after the last epoch the best one stays. Returns what happened."""
         entry: dict[str, Any] = {}
-        if self.unseen:
-            top1 = self._look(step) if self.options.feedback_rollback else self.rollback.top1()
-            entry = {"teacher_top1": top1, "feedback_steps": self.steps_of_epoch}
+        if self.unseen and self.options.feedback_rollback:
+            self._look(step)
+        elif self.unseen:
+            self.top1 = self.rollback.top1()
+        if self.steps_of_epoch:
+            entry = {"teacher_top1": self.top1, "feedback_steps": self.steps_of_epoch}
         if self.events:
             entry["rollbacks"] = self.events
         self.events, self.unseen, self.steps_of_epoch = [], 0, 0
@@ -191,6 +194,7 @@ class Feedback:
             "rollback": self.rollback.state_dict(),
             "batches": self.batches.state_dict(),
             "counts": [self.since_restored, self.unseen, self.steps_of_epoch],
+            "top1": self.top1,
             "events": [dict(event) for event in self.events],
         }
 
@@ -202,6 +206,7 @@ class Feedback:
         self.batches.load_state_dict(state["batches"])
         self._drawn = _endless(self.batches)
         self.since_restored, self.unseen, self.steps_of_epoch = state["counts"]
+        self.top1 = state["top1"]
         self.events = [dict(event) for event in state["events"]]
 
 
