@@ -12,7 +12,8 @@ Shape suffixes in this file: B batch, C classes, V views, K temperatures, 1 a ke
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -24,6 +25,8 @@ from torch.autograd.function import once_differentiable
 from edgekd.distill.kd import divergence_terms
 from edgekd.distill.method import Batch, Method, in_full
 from edgekd.distill.standardized import standardized
+
+ENOUGH_DIGITS = 6.0  # of a distance: below, it is computed again in a way that keeps them, at twice the time
 
 
 def swap(logits: Tensor, labels: Tensor) -> Tensor:
@@ -148,35 +151,17 @@ class _OnePass(torch.autograd.Function):
         log_p_VBC = student_VBC.log_softmax(-1)
         ce = -log_p_VBC.gather(-1, label_VB1).sum()
         ce_grad_VBC = log_p_VBC.exp_().scatter_add_(-1, label_VB1, torch.full_like(label_VB1, -1, dtype=log_p_VBC.dtype))
-        kd, kd_grad_VBC = torch.zeros_like(ce), torch.zeros_like(student_VBC)
-        top_VB1 = student_VBC.argmax(-1, keepdim=True)
-        gap_VB1 = student_VBC.gather(-1, top_VB1) - student_VBC.gather(-1, label_VB1)
-        pseudo, pseudo_grad_VBC = torch.zeros_like(ce), torch.zeros_like(student_VBC)
-        ahead_VBC, target_top_VB1 = target_VBC - student_VBC, target_VBC.argmax(-1, keepdim=True)
-
-        all_K111 = torch.tensor(temperatures, dtype=student_VBC.dtype)[:, None, None, None]
-        all_K111 = all_K111.to(student_VBC.device, non_blocking=True)  # new_tensor would wait for a GPU
-        # A CPU is quicker with one temperature after another, whose numbers stay in its caches; a GPU with all in one launch.
-        for T_K111 in torch.split(all_K111, 1 if student_VBC.is_cpu else len(temperatures)):
-            p_KVBC, log_scale_p_KVB1 = _softened(student_VBC, top_VB1, T_K111)
-            q_KVBC, log_scale_q_KVB1 = _softened(target_VBC, target_top_VB1, T_K111)
-            log_ratio_KVBC = (ahead_VBC / T_K111).add_(log_scale_p_KVB1 - log_scale_q_KVB1)
-            terms_KVBC, change_KVBC = divergence_terms(p_KVBC, q_KVBC, log_ratio_KVBC)
-            kd += (T_K111.flatten() ** 2 * terms_KVBC.sum((1, 2, 3))).sum()
-            kd_grad_VBC += change_KVBC.mul_(T_K111).sum(0)
-            if pseudo_teacher:
-                where_K = (len(T_K111), *label_VB1.shape)
-                p_top_KVB1 = p_KVBC.gather(-1, top_VB1.expand(where_K))
-                p_label_KVB1 = p_KVBC.gather(-1, label_VB1.expand(where_K))
-                margin_KVB1 = p_top_KVB1 - p_label_KVB1
-                at_top_VB1 = pull_VB1 = (T_K111 * margin_KVB1).sum(0)
-                at_label_VB1 = -pull_VB1
-                pseudo += (pull_VB1 * gap_VB1).sum()
-                if not detach_pseudo_teacher:
-                    pseudo_grad_VBC -= p_KVBC.mul_(margin_KVB1 * gap_VB1).sum(0)
-                    at_top_VB1 = pull_VB1 + gap_VB1 * p_top_KVB1.sum(0)
-                    at_label_VB1 = -pull_VB1 - gap_VB1 * p_label_KVB1.sum(0)
-                pseudo_grad_VBC.scatter_add_(-1, top_VB1, at_top_VB1).scatter_add_(-1, label_VB1, at_label_VB1)
+        flags = (label_VB1, pseudo_teacher, detach_pseudo_teacher)
+        if student_VBC.is_cpu:  # quicker with one temperature after another, whose numbers stay in its caches
+            each = [torch.tensor(one, dtype=student_VBC.dtype).view(1, 1, 1, 1) for one in temperatures]
+            sums, digits = _over_temperatures(student_VBC, target_VBC, each, _plain_distance, *flags)
+            if digits < ENOUGH_DIGITS:
+                sums, _ = _over_temperatures(student_VBC, target_VBC, each, _exact_distance, *flags)
+        else:  # all in one launch; new_tensor, and asking for the digits, would wait for the device
+            together = torch.tensor(temperatures, dtype=student_VBC.dtype)[:, None, None, None]
+            together = together.to(student_VBC.device, non_blocking=True)
+            sums, _ = _over_temperatures(student_VBC, target_VBC, [together], _exact_distance, *flags)
+        kd, kd_grad_VBC, pseudo, pseudo_grad_VBC = sums
 
         terms = [ce_weight / batch * ce, kd_weight / batch * kd]
         gradients = [ce_weight / batch * ce_grad_VBC, kd_weight / batch * kd_grad_VBC]
@@ -193,8 +178,70 @@ class _OnePass(torch.autograd.Function):
         return torch.einsum("n,nvbc->vbc", grad_of_terms, gradients), None, None, None, None, None, None, None
 
 
-def _softened(logits_VBC: Tensor, top_VB1: Tensor, T_K111: Tensor) -> tuple[Tensor, Tensor]:
-    """p = softmax(z/T), and log Σ exp(z/T), which is z/T − log p for every logit: from the largest."""
-    p_KVBC = (logits_VBC / T_K111).softmax(-1)
-    p_top_KVB1 = p_KVBC.gather(-1, top_VB1.expand(len(T_K111), *top_VB1.shape))
-    return p_KVBC, logits_VBC.gather(-1, top_VB1) / T_K111 - p_top_KVB1.log()
+def _over_temperatures(
+    student_VBC: Tensor,
+    target_VBC: Tensor,
+    temperatures: Iterable[Tensor],
+    distance: Callable[..., tuple[Tensor, Tensor, Tensor]],
+    label_VB1: Tensor,
+    pseudo_teacher: bool,
+    detach_pseudo_teacher: bool,
+) -> tuple[tuple[Tensor, Tensor, Tensor, Tensor], float]:
+    """Distance to the target and its gradient, the pseudo-teacher's term and its gradient, summed over rows and temperatures,
+    [K, 1, 1, 1] at a time; and to how many decimal digits the first is known (infinite: as well as its terms are)."""
+    largest_VB1, top_VB1 = student_VBC.max(-1, keepdim=True)
+    student_VBC, target_VBC = student_VBC - largest_VB1, target_VBC - target_VBC.amax(-1, keepdim=True)
+    gap_VB1 = -student_VBC.gather(-1, label_VB1)
+    ahead_VBC = target_VBC - student_VBC
+    kd = pseudo = size = student_VBC.new_zeros(())
+    kd_grad_VBC, pseudo_grad_VBC = torch.zeros_like(student_VBC), torch.zeros_like(student_VBC)
+    for T_K111 in temperatures:
+        p_KVBC, sum_p_KVB1 = _softened(student_VBC, T_K111)
+        q_KVBC, sum_q_KVB1 = _softened(target_VBC, T_K111)
+        apart_KVB, change_KVBC, size_KVB = distance(p_KVBC, q_KVBC, ahead_VBC, sum_p_KVB1, sum_q_KVB1, T_K111)
+        kd = kd + (T_K111[..., 0] ** 2 * apart_KVB).sum()
+        size = size + (T_K111[..., 0] ** 2 * size_KVB).sum()
+        kd_grad_VBC.view(-1).addmv_(change_KVBC.flatten(1).T, T_K111.flatten())
+        if pseudo_teacher:
+            p_top_KVB1 = sum_p_KVB1.reciprocal()  # exp(0) of what is relative to the largest
+            p_label_KVB1 = p_KVBC.gather(-1, label_VB1.expand(len(T_K111), *label_VB1.shape))
+            margin_KVB1 = p_top_KVB1 - p_label_KVB1
+            at_top_VB1 = pull_VB1 = (T_K111 * margin_KVB1).sum(0)
+            at_label_VB1 = -pull_VB1
+            pseudo = pseudo + (pull_VB1 * gap_VB1).sum()
+            if not detach_pseudo_teacher:
+                pseudo_grad_VBC -= p_KVBC.mul_(margin_KVB1 * gap_VB1).sum(0)
+                at_top_VB1 = pull_VB1 + gap_VB1 * p_top_KVB1.sum(0)
+                at_label_VB1 = -pull_VB1 - gap_VB1 * p_label_KVB1.sum(0)
+            pseudo_grad_VBC.scatter_add_(-1, top_VB1, at_top_VB1).scatter_add_(-1, label_VB1, at_label_VB1)
+    sums = (kd, kd_grad_VBC, pseudo, pseudo_grad_VBC)
+    if distance is _exact_distance:
+        return sums, math.inf
+    # roundings of rows are independent, so a mean over many is known better than each of them
+    rounding = torch.finfo(kd.dtype).eps * float(size) / label_VB1.numel() ** 0.5
+    return sums, math.log10(float(kd) / rounding) if kd > 0 else -math.inf
+
+
+def _plain_distance(
+    p_KVBC: Tensor, q_KVBC: Tensor, ahead_VBC: Tensor, sum_p_KVB1: Tensor, sum_q_KVB1: Tensor, T_K111: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """KL(q ‖ p) of each row as Σ q (t − s) / T + log Σ exp(s/T) − log Σ exp(t/T), p − q, and the size of the numbers that cancel:
+    a few passes, whose result has few digits where p and q are close."""
+    mean_KVB, ratio_KVB1 = torch.linalg.vecdot(q_KVBC, ahead_VBC) / T_K111[..., 0], (sum_p_KVB1 / sum_q_KVB1).log()
+    return mean_KVB + ratio_KVB1[..., 0], p_KVBC - q_KVBC, mean_KVB.abs() + 1.0 + ratio_KVB1[..., 0].abs()
+
+
+def _exact_distance(
+    p_KVBC: Tensor, q_KVBC: Tensor, ahead_VBC: Tensor, sum_p_KVB1: Tensor, sum_q_KVB1: Tensor, T_K111: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The same, with all its digits however close p and q are."""
+    log_ratio_KVBC = (ahead_VBC / T_K111).add_((sum_p_KVB1 / sum_q_KVB1).log())
+    terms_KVBC, change_KVBC = divergence_terms(p_KVBC, q_KVBC, log_ratio_KVBC)
+    return terms_KVBC.sum(-1), change_KVBC, torch.zeros_like(terms_KVBC[..., 0])
+
+
+def _softened(relative_VBC: Tensor, T_K111: Tensor) -> tuple[Tensor, Tensor]:
+    """softmax(z/T) and Σ exp(z/T), of logits relative to their row's largest."""
+    powers_KVBC = (relative_VBC / T_K111).exp_()
+    sum_KVB1 = powers_KVBC.sum(-1, keepdim=True)
+    return powers_KVBC.div_(sum_KVB1), sum_KVB1
