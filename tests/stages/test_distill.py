@@ -17,7 +17,8 @@ from edgekd.stages.held_out import held_out_logits
 from edgekd.stages.images import open_images
 
 SMALL = (
-    "data.image_size=16", "data.train_per_class=30", "compute.threads=1", "compute.device=cpu", "student={model: resnet18, width: 0.125}",
+    "data.image_size=16", "data.train_per_class=30", "compute.threads=1", "compute.device=cpu",
+    "student={model: resnet18, width: 0.125}",
     "teacher={model: resnet18, width: 0.125, weights: ./teacher.safetensors}",
 )  # fmt: skip
 
