@@ -134,7 +134,8 @@ class Sweep:
     def _matched(self, rows: Sequence[ArmPart]) -> tuple[Arm, ...]:
         """The arms that repeat others for as long as the dearest takes. How many epochs that is, is measured once and remembered:
         measured again, it would be another training."""
-        path, of = self.folder / MATCHED_FILE, digest([[arm.name, arm.changes, sorted(arm.recipes)] for arm in self.arms])
+        recipes = [[arm.name, [recipe.as_json() for recipe in arm.recipes.values()]] for arm in self.arms]
+        path, of = self.folder / MATCHED_FILE, digest([recipes, self.described.digest if self.described else None])
         kept, seconds = _kept(path, of), report.training_seconds(rows)
         dearest = max(seconds.values(), default=0.0)
         found = []

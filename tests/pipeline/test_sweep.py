@@ -126,6 +126,8 @@ def test_a_matched_arm_trains_as_long_as_the_dearest_and_that_is_remembered(swee
     kept.write_text("{")  # damaged: measured again
     third = sweep(*varied, matched=("label",))
     assert "distill.epochs=4" in next(arm for arm in third.arms if arm.matched).changes
+    longer = sweep(*varied, matched=("label",), overrides=("distill.epochs=3",))  # another training: measured again
+    assert "distill.epochs=12" in next(arm for arm in longer.arms if arm.matched).changes
 
 
 def test_the_teachers_key_holds_its_seed_wherever_that_was_written(sweep, tmp_path):
