@@ -17,8 +17,8 @@ class GuardedStep:
     they are, BatchNorm's and biases included: so did the settings that published results of SLD and mdistiller come from, and
     their tables are to be repeated here.
 
-    The decision stays on the device: fused SGD divides gradients by ``grad_scale`` and does nothing when ``found_inf`` is 1. It
-    needs gradients and momentum in the memory order of their weights, which autograd and ``empty_like`` give.
+    The decision stays on the device: fused SGD divides gradients by ``grad_scale`` and does nothing when ``found_inf`` is 1. On a
+    CPU it copies what is not contiguous, twice the time of a step; so it is given weights and gradients as they lie in memory.
     """
 
     def __init__(
@@ -26,7 +26,8 @@ class GuardedStep:
     ) -> None:
         self.parameters = [weight for weight in parameters if weight.requires_grad]
         self.gradient_norm = gradient_norm
-        self._sgd: Any = torch.optim.SGD(self.parameters, lr=0.0, momentum=momentum, weight_decay=weight_decay, fused=True)
+        self._lying = [nn.Parameter(_as_it_lies(weight.detach())) for weight in self.parameters]
+        self._sgd: Any = torch.optim.SGD(self._lying, lr=0.0, momentum=momentum, weight_decay=weight_decay, fused=True)
         device = self.parameters[0].device
         self.tripped = torch.zeros((), device=device)  # 1 from the first refused step on
         self._first_bad = torch.full((3,), math.nan, device=device, dtype=torch.float64)  # step, loss, gradient norm
@@ -35,7 +36,8 @@ class GuardedStep:
         self._sgd.param_groups[0]["lr"] = learning_rate
 
     def zero_grad(self) -> None:
-        self._sgd.zero_grad(set_to_none=True)
+        for weight in self.parameters:
+            weight.grad = None
 
     def step(self, loss: Tensor, at: int) -> None:
         """Step by the gradients at hand. loss: what they are of, without graph; at: number of the step, for ``broke_at``."""
@@ -46,6 +48,8 @@ class GuardedStep:
         self._first_bad = torch.where(bad & (self.tripped == 0), now, self._first_bad)
         self.tripped = torch.maximum(self.tripped, bad.float())
         scale = torch.ones_like(norm) if self.gradient_norm is None else (norm / self.gradient_norm).clamp(min=1.0)
+        for lying, weight in zip(self._lying, self.parameters, strict=True):
+            lying.grad = None if weight.grad is None else _as_it_lies(weight.grad)
         self._sgd.grad_scale = scale
         self._sgd.found_inf = self.tripped
         self._sgd.step()
@@ -65,7 +69,7 @@ class GuardedStep:
 
     def state_dict(self) -> dict[str, Any]:
         """Copies of the momenta by the number of their parameter; those that have one."""
-        held = {str(number): self._sgd.state[weight].get("momentum_buffer") for number, weight in enumerate(self.parameters)}
+        held = {str(number): self._sgd.state[lying].get("momentum_buffer") for number, lying in enumerate(self._lying)}
         return {
             "momentum": {
                 number: momentum.detach().clone(memory_format=torch.contiguous_format)
@@ -75,8 +79,13 @@ class GuardedStep:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Values are copied into tensors in the memory order of the weights, and with it the order of sums stays as it was."""
+        """Take back copies of what ``state_dict`` gave, for weights in the same memory order."""
         self.forget()
         for number, momentum in state["momentum"].items():
-            weight = self.parameters[int(number)]
-            self._sgd.state[weight]["momentum_buffer"] = torch.empty_like(weight).copy_(momentum)
+            lying = self._lying[int(number)]
+            self._sgd.state[lying]["momentum_buffer"] = torch.empty_like(lying).copy_(momentum)
+
+
+def _as_it_lies(tensor: Tensor) -> Tensor:
+    """The same memory, as a contiguous tensor: channels last are the last axis."""
+    return tensor.permute(0, 2, 3, 1) if tensor.ndim == 4 and not tensor.is_contiguous() else tensor

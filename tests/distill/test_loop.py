@@ -143,7 +143,7 @@ def test_each_view_has_its_own_batchnorm_statistics_weak_first(batches, network,
 
 
 def test_gradients_and_momentum_lie_in_memory_as_their_weights(batches, network, top1) -> None:
-    """Fused SGD walks all three by address: in another order it would update the wrong weights and say nothing."""
+    """Fused SGD copies what does not lie in one piece, and takes gradients by the place of their weights."""
     student, states, optimisers = network(), [], []
 
     def look(training: Training) -> None:
@@ -154,10 +154,12 @@ def test_gradients_and_momentum_lie_in_memory_as_their_weights(batches, network,
         resume = states[resume_at] if resume_at is not None else None
         fit(student, Label(), batches, evaluate=top1, epochs=1, learning_rate=0.1, after_step=look, resume=resume)
         assert any(not weight.is_contiguous() for weight in student.parameters())  # channels_last, so it could go wrong
-        for name, weight in student.named_parameters():
-            for other in (weight.grad, optimisers[-1]._sgd.state[weight]["momentum_buffer"]):
-                matter = [dim for dim, size in enumerate(weight.shape) if size > 1]
-                assert [other.stride(dim) for dim in matter] == [weight.stride(dim) for dim in matter], name
+        for (name, weight), lying in zip(student.named_parameters(), optimisers[-1]._lying, strict=True):
+            matter = [dim for dim, size in enumerate(weight.shape) if size > 1]
+            assert [weight.grad.stride(dim) for dim in matter] == [weight.stride(dim) for dim in matter], name
+            for one in (lying, lying.grad, optimisers[-1]._sgd.state[lying]["momentum_buffer"]):
+                assert one.is_contiguous(), name
+            assert lying.data_ptr() == weight.data_ptr(), name
 
 
 @dataclass
