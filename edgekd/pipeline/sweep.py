@@ -82,7 +82,7 @@ class Sweep:
         """Make or reuse everything; returns the document. Raises Interrupted: the same command goes on."""
         started = time.time()
         rows = self._measured(self.arms, jobs, listen)
-        if matched := self._matched(rows):
+        if matched := self._matched(rows, listen):
             rows += self._measured(matched, jobs, listen)
         return self._document(rows, started)
 
@@ -131,9 +131,9 @@ class Sweep:
             matched=arm.matched, runs=found,
         )  # fmt: skip
 
-    def _matched(self, rows: Sequence[ArmPart]) -> tuple[Arm, ...]:
+    def _matched(self, rows: Sequence[ArmPart], listen: Listener) -> tuple[Arm, ...]:
         """The arms that repeat others for as long as the dearest takes. How many epochs that is, is measured once and remembered:
-        measured again, it would be another training."""
+        measured again, it would be another training. An arm that would get the epochs it has is not repeated."""
         recipes = [[arm.name, [recipe.as_json() for recipe in arm.recipes.values()]] for arm in self.arms]
         path, of = self.folder / MATCHED_FILE, digest([recipes, self.described.digest if self.described else None])
         kept, seconds = _kept(path, of), report.training_seconds(rows)
@@ -143,9 +143,11 @@ class Sweep:
             if arm.name not in kept and arm.name in seconds:
                 times = dearest / seconds[arm.name]
                 kept[arm.name] = {"epochs": round(arm.epochs * times), "times": times}
-            if arm.name in kept:
+            if arm.name in kept and kept[arm.name]["epochs"] != arm.epochs:
                 found.append(with_epochs(arm, int(kept[arm.name]["epochs"]), kept[arm.name]["times"]))
-        if found:
+            elif arm.name in kept:
+                listen({"event": "note", "text": f"{arm.name} takes as long as the dearest arm already: not repeated"})
+        if kept:
             write_json(path, {"of": of, "arms": kept})
         return tuple(found)
 

@@ -130,6 +130,13 @@ def test_a_matched_arm_trains_as_long_as_the_dearest_and_that_is_remembered(swee
     assert "distill.epochs=12" in next(arm for arm in longer.arms if arm.matched).changes
 
 
+def test_the_dearest_arm_is_not_repeated_for_its_own_time_and_that_is_said(sweep):
+    events = []
+    document = sweep("distill.method=label,kd", matched=("kd",), events=events)
+    assert [arm.name for arm in document.arms if arm.matched] == []
+    assert "kd takes as long as the dearest arm already: not repeated" in [event.get("text") for event in events]
+
+
 def test_the_teachers_key_holds_its_seed_wherever_that_was_written(sweep, tmp_path):
     from edgekd.recipe import load
 
