@@ -14,6 +14,7 @@ from edgekd.core.nearest import did_you_mean
 from edgekd.pipeline.ready import require_ready
 from edgekd.recipe import Recipe, Training, load, load_arm
 
+_TRAINS_ONLY = {"image_size", "hflip", "train_per_class"}  # keys of data that leave held-out and test images what they are
 # Up to a comma that stands in no brackets and no quotes.
 _VALUE = re.compile(r"""(?:[^,\[{"']|\[[^\]]*\]|\{[^}]*\}|"[^"]*"|'[^']*')+""")
 
@@ -56,7 +57,7 @@ class Asked:
 def arms_of(asked: Asked) -> tuple[Arm, ...]:
     """Every arm with a recipe for every seed, all of them valid and ready; one teacher for all seeds unless it is varied or set.
 
-    Raises InputError: --vary or --arm cannot be read, or a name twice. RecipeError: with the problems of all arms.
+    Raises InputError: --vary or --arm cannot be read, a name twice, other test images in an arm. RecipeError: with all problems.
     """
     base = load(asked.recipe, asked.overrides)
     varied = dict(_varied(text) for text in asked.vary)
@@ -72,7 +73,9 @@ def arms_of(asked: Asked) -> tuple[Arm, ...]:
     set_by_hand = {text.partition("=")[0].strip() for text in (*asked.overrides, *(one for _, changes in own for one in changes))}
     pinned = base.teacher.seed is None and not set_by_hand & {"teacher", "teacher.seed"}
     shared = (*asked.overrides, *([f"teacher.seed={base.seed}"] if pinned else []))
-    return _valid(asked.recipe, shared, own, seeds)
+    arms = _valid(asked.recipe, shared, own, seeds)
+    _require_same_images(arms)
+    return arms
 
 
 def with_epochs(arm: Arm, epochs: int, times: float) -> Arm:
@@ -118,6 +121,18 @@ def _valid(
     if len(set(folders := [arm.folder(0) for arm in arms])) < len(arms):
         raise InputError("the names of two arms are too alike", where="--arm", seen=", ".join(folders), fix="letters and digits")
     return tuple(arms)
+
+
+def _require_same_images(arms: Sequence[Arm]) -> None:
+    """What is compared image by image must be the same images. Raises InputError."""
+    asked = [next(iter(arm.recipes.values())).as_json()["data"] for arm in arms]
+    if other := [key for key in asked[0] if key not in _TRAINS_ONLY and any(one[key] != asked[0][key] for one in asked)]:
+        raise InputError(
+            "arms on other test images cannot be compared",
+            where="--vary or --arm",
+            seen=", ".join(f"data.{key}" for key in other),
+            fix="a sweep for each; with --set every arm gets the same images",
+        )
 
 
 def _varied(text: str) -> tuple[str, tuple[str, ...]]:

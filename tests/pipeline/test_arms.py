@@ -92,6 +92,21 @@ def test_what_cannot_be_read_is_told(asked, vary, arms, words):
         asked(*vary, arms=arms)
 
 
+@pytest.mark.parametrize(("vary", "arms"), [(("data.split_seed=0,1",), ()), ((), ("other: data.split_seed=1",))])
+def test_arms_on_other_test_images_are_refused(asked, vary, arms):
+    """Two students on unrelated images would be paired image by image, and any difference be luck."""
+    named = ("same: distill.epochs=2", *arms)
+    with pytest.raises(InputError, match="other test images") as refused:
+        asked(*vary, arms=named)
+    assert refused.value.seen == "data.split_seed"
+
+
+def test_arms_on_other_train_images_are_compared(asked):
+    arms = asked("data.train_per_class=8,16", "data.image_size=8,16", arms=("turned: data.hflip=true",))
+    assert len(arms) == 5
+    assert len(asked("seed=0,1", overrides=("data.split_seed=3",))) == 1
+
+
 def test_values_with_brackets_are_one_value(asked):
     arms = asked("distill.temperatures=[1,2],[1,2,3]")
     assert [len(arm.recipes[0].distill.temperatures) for arm in arms] == [2, 3]
