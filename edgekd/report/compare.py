@@ -23,6 +23,9 @@ from edgekd.report.sweep import paired_on_images
 from edgekd.report.terminal import PIPED_WIDTH, printed, prose
 
 CANNOT_TELL = "INCONCLUSIVE"
+ONE_TRAINING = "one training a side, intervals over images: another seed may differ as much; edgekd sweep --vary seed=0,1,2 tells"
+_OVER_IMAGES = ("paired on", "two shares")
+_APART = ("made apart", "made by other code")
 _STYLES = {"higher": "bold", "lower": "bold", CANNOT_TELL: "yellow"}
 
 
@@ -30,12 +33,13 @@ def compared(a: Document, b: Document) -> dict[str, Any]:
     """The JSON document of the comparison; differences are b - a. Raises InputError: one is a smoke run.
 
     verdict of a measurement: "higher" or "lower" (b, by more than noise), "INCONCLUSIVE", "equal", "same step", or null where
-    there is nothing to judge by; how says what it was judged by.
+    there is nothing to judge by; how says what it was judged by. caution: what the judged accuracies do not say, or null.
     """
     for one in (a, b):
         if one.smoke:
             raise InputError("a smoke run measures nothing", where=one.run, fix="name two real runs")
     other_images = _other_images(a, b)
+    measurements = [] if other_images else [*_measurements(a, b)]
     return {
         "schema": 1,
         "exit_code": 0,
@@ -44,7 +48,8 @@ def compared(a: Document, b: Document) -> dict[str, Any]:
         "images": other_images,
         "changes": [*_changes(a, b)],
         "steps": [{"name": name, "how": _relation(one, other)} for name, one, other in _steps(a, b)],
-        "measurements": [] if other_images else [*_measurements(a, b)],
+        "measurements": measurements,
+        "caution": _caution(a, b, measurements),
     }
 
 
@@ -57,6 +62,16 @@ def _other_images(a: Document, b: Document) -> str | None:
         return f"they saw other images (digest {of_a[:8]} and {of_b[:8]}), so their numbers are not compared"
     seeds = [((one.recipe or {}).get("data") or {}).get("split_seed") for one in (a, b)]
     return None if seeds[0] == seeds[1] else "they split the images by other seeds, so their numbers are not compared"
+
+
+def _caution(a: Document, b: Document, measurements: Sequence[Mapping[str, Any]]) -> str | None:
+    """Of networks trained apart a paired difference is also one of chance: of the seed, of the order of the images."""
+    trained_apart = any(name in ("teacher", "distill") and _relation(one, other) in _APART for name, one, other in _steps(a, b))
+    over_images = any(one["verdict"] in ("higher", "lower") and one["how"].startswith(_OVER_IMAGES) for one in measurements)
+    if not (trained_apart and over_images):
+        return None
+    seeds = [(one.recipe or {}).get("seed") for one in (a, b)]
+    return ONE_TRAINING if seeds[0] == seeds[1] else f"seeds {seeds[0]} and {seeds[1]}: {ONE_TRAINING}"
 
 
 def _changes(a: Document, b: Document) -> Iterator[dict[str, Any]]:
@@ -137,7 +152,8 @@ def render_comparison(document: Mapping[str, Any], *, width: int = PIPED_WIDTH, 
     shown = [one for one in document["measurements"] if one["verdict"] != "same step" and _asked_for_first(one)]
     if shown:
         lines += [Text(""), *_table(shown, width)]
-    return printed([*lines, Text(""), *prose(_last(document), width, hang="    ")], color)
+    caution = [Text(""), *prose(document["caution"], width, hang="    ")] if document["caution"] else []
+    return printed([*lines, *caution, Text(""), *prose(_last(document), width, hang="    ")], color)
 
 
 def _asked_for_first(one: Mapping[str, Any]) -> bool:

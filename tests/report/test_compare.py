@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from edgekd.cli import main
 from edgekd.core import InputError, share
 from edgekd.report import compared, render_comparison
+from edgekd.report.compare import ONE_TRAINING
 from edgekd.report.document import parse
 
 DATA = {"source": "digits", "classes": ["0", "1"], "counts": {"test": 200}, "digest": "d" * 64}
@@ -104,6 +105,22 @@ def test_another_split_is_other_images():
     assert "split" in compared(document(), other)["images"]
 
 
+def test_what_may_be_chance_of_training_is_never_told_as_a_difference_alone():
+    """Images cannot tell two seeds of one recipe from two recipes."""
+    data = {"split_seed": 0}
+    one, other = ({"name": "a", "seed": seed, "data": data, "distill": {"method": "kd"}} for seed in (0, 1))
+    made = compared(document(recipe=one), document(MUCH_WORSE, key="2", recipe=other))
+    assert made["caution"] == f"seeds 0 and 1: {ONE_TRAINING}"
+    assert "another seed may differ as much" in " ".join(render_comparison(made, width=80).split())
+    assert compared(document(), document(MUCH_WORSE, key="2"))["caution"] == ONE_TRAINING
+    assert compared(document(), document(key="2"))["caution"] is None  # nothing is told to differ
+    quantized = step("quantize", "q", share("top1", MUCH_WORSE).as_json())
+    same_training = [document(stages=[*document().model_dump(mode="json")["stages"], made]) for made in (
+        {**quantized, "measurements": [share("top1", RIGHT).as_json()]}, {**quantized, "key": "r" * 40})]  # fmt: skip
+    assert compared(*same_training)["measurements"][-1]["verdict"] == "lower"
+    assert compared(*same_training)["caution"] is None
+
+
 def test_a_smoke_run_is_not_compared():
     with pytest.raises(InputError, match="smoke"):
         compared(document(), document(smoke=True))
@@ -129,6 +146,8 @@ made apart: distill, cpu benchmark
 step                               a      b   b - a  95 % interval     more than noise?  judged by
 distill        top1            0.900  0.400  -0.500  [-0.565, -0.425]  yes, lower        paired on 200 images
 cpu benchmark  latency_ms.p50   1.10   1.15   +0.05  [-0.10, 0.30]     INCONCLUSIVE      rounds of both
+
+one training a side, intervals over images: another seed may differ as much; edgekd sweep --vary seed=0,1,2 tells
 
 1 of 2 measurements differ by more than noise: distill top1 lower"""
 
