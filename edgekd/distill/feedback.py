@@ -170,12 +170,25 @@ class Feedback:
             self.since_restored = 0
             self.events.append({"step": step, **seen})
 
+    def _require_sound(self) -> None:
+        if self.rollback.broke():
+            rate = self.options.feedback_learning_rate
+            raise InputError(
+                "the teacher's training diverged: feedback left it with a loss or numbers that are not finite",
+                where="distill",
+                fix=f"lower feedback_learning_rate (now {rate:g}), or feedback_rollback: true",
+            )
+
     def end_of_epoch(self, step: int) -> dict[str, Any]:
-        """Look at the teacher if it took steps since; after the last epoch the best one stays. Returns what happened."""
+        """Look at the teacher if it took steps since; after the last epoch the best one stays. Returns what happened.
+
+        Raises InputError: without rollback, it met or holds a number that is not finite.
+        """
         entry: dict[str, Any] = {}
         if self.unseen and self.options.feedback_rollback:
             self._look(step)
         elif self.unseen:
+            self._require_sound()
             self.top1 = self.rollback.top1()
         if self.steps_of_epoch:
             entry = {"teacher_top1": self.top1, "feedback_steps": self.steps_of_epoch}

@@ -42,14 +42,17 @@ class Rollback:
         with answering(self.teacher):
             return self._evaluate(self.teacher)
 
+    def broke(self) -> bool:
+        """Did its optimiser meet, or does the teacher hold, a number that is not finite? Waits for the device."""
+        return bool(self.optimiser.tripped) or not all(bool(one.isfinite().all()) for one in self.teacher.state_dict().values())
+
     def check(self) -> dict[str, Any]:
         """Look at the teacher: the best so far is kept, of equals the last, and comes back if this one is damaged.
 
-        It is damaged if its optimiser met a number that is not finite, or if it is worse on the held-out images by more than a
-        point and more than two standard errors. Returns {"teacher_top1", "rollback": whether}, and more if so. Waits
-        for the device.
+        It is damaged if it ``broke``, or if it is worse on the held-out images by more than a point and more than two standard
+        errors. Returns {"teacher_top1", "rollback": whether}, and more if so. Waits for the device.
         """
-        top1, broke = self.top1(), bool(self.optimiser.tripped)
+        top1, broke = self.top1(), self.broke()
         seen = {"teacher_top1": top1, "rollback": False}
         if self.best_top1 is None or (top1 >= self.best_top1 and not broke):
             self.best_top1, self.best_state = top1, copies(self.teacher.state_dict())

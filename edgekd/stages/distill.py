@@ -18,6 +18,9 @@ from edgekd.stages.images import open_images
 from edgekd.stages.networks import earlier_network, new_network
 from edgekd.stages.training import train
 
+_BEST = "the best one seen on the held-out images, the one before the training among them"
+_LAST = "the last one: feedback_rollback is off, and the accuracies seen on the way chose nothing"
+
 
 def run(context: Context) -> Outcome:
     """Makes student.safetensors and curves.json; measures top1, and top1_drop against the teacher on the same images.
@@ -41,8 +44,8 @@ def run(context: Context) -> Outcome:
         trained = train(context, students, method, recipe.distill, "distill", device, teacher=_teaching(method, teacher))
         student = students[trained.which]
         artifacts, notes = [context.keep_json("curves", trained.curves)], trained.notes
-        if method.teacher_learns:
-            kept, measured, told = _improved(context, teacher, right_T, trained.curves)
+        if isinstance(method, distill.FFKD) and method.teacher_learns:
+            kept, measured, told = _improved(context, method, teacher, right_T, trained.curves)
             artifacts, notes = [*artifacts, kept], notes | told
     path = context.folder / "student.safetensors"
     models.save(student, path)
@@ -63,7 +66,7 @@ def run(context: Context) -> Outcome:
 
 
 def _improved(
-    context: Context, teacher: nn.Module, right_before: Sequence[bool], curves: dict[str, Any]
+    context: Context, method: distill.FFKD, teacher: nn.Module, right_before: Sequence[bool], curves: dict[str, Any]
 ) -> tuple[Artifact, list[Measurement], dict[str, Any]]:
     """The teacher that the method left: its file, how good it is, and what there is to say of how it came about."""
     path = context.folder / "improved_teacher.safetensors"
@@ -73,7 +76,7 @@ def _improved(
     told = {
         "top1_before": sum(right_before) / len(right_before),
         "top1_after": sum(right_after) / len(right_after),
-        "chosen": "the best one seen on the held-out images, the one before the training among them",
+        "chosen": _BEST if method.feedback_rollback else _LAST,
         "rollbacks": sum(len(epoch.get("rollbacks", ())) for epoch in curves["epochs"]),
         "worth_it": _worth_it(curves["logged"]["teacher_ce"][0]),
     }
@@ -84,9 +87,10 @@ def _improved(
 def _worth_it(teacher_ce: float | None) -> str:
     """Where feedback was found to help (docs/ffkd.md), by the teacher's cross-entropy on the students' first epoch."""
     if teacher_ce is None:
-        return "the teacher's cross-entropy on the train batches was not finite"
+        return "in the first epoch the teacher's cross-entropy on the train batches was not finite"
     found = "no use" if teacher_ce < 0.35 else "of use" if teacher_ce > 0.8 else "neither clearly of use nor of none"
-    return f"the teacher's cross-entropy on the train batches was {teacher_ce:.2f}: there, feedback was found to be {found}"
+    seen = f"in the first epoch the teacher's cross-entropy on the train batches was {teacher_ce:.2f}"
+    return f"{seen}: there, feedback was found to be {found}"
 
 
 def _teaching(method: distill.Method, teacher: nn.Module) -> nn.Module | None:

@@ -9,6 +9,7 @@ import torch
 from small_chain import RECIPE
 
 from edgekd import models
+from edgekd.core import InputError
 from edgekd.recipe import loads
 from edgekd.stages import distill, teacher
 from edgekd.stages.accuracy import right
@@ -58,11 +59,27 @@ def test_the_improved_teacher_is_a_file_with_its_accuracy_before_and_after(stage
     assert gain.low < gain.value < gain.high
     told = outcome.notes["improved_teacher"]
     assert (told["top1_before"], told["top1_after"]) == (sum(before) / len(before), sum(after) / len(after))
-    assert "of use" in told["worth_it"]
+    assert told["worth_it"].startswith("in the first epoch ")
+    assert told["worth_it"].endswith("of use")
+    assert told["chosen"].startswith("the best one seen")
     student = measured["top1"].value
     assert measured["top1_drop"].value == pytest.approx(sum(before) / len(before) - student)  # of the teacher as it came
     curves = json.loads((room.folder / "curves.json").read_text())
     assert max(epoch.get("teacher_top1", 0) for epoch in curves["epochs"]) == pytest.approx(told["top1_after"])
+
+
+def test_without_rollback_the_last_teacher_is_left_and_the_notes_say_so(stage):
+    outcome, room = stage("{method: ffkd-public, taps: [], epochs: 2, batch_size: 64, feedback_learning_rate: 1}")
+    told = outcome.notes["improved_teacher"]
+    seen = [epoch["teacher_top1"] for epoch in json.loads((room.folder / "curves.json").read_text())["epochs"]]
+    assert told["chosen"].startswith("the last one")
+    assert told["top1_after"] == pytest.approx(seen[-1])
+
+
+def test_a_teacher_that_feedback_left_without_finite_numbers_is_an_error_and_no_result(stage):
+    with pytest.raises(InputError, match="teacher's training diverged") as failed:
+        stage("{method: ffkd-public, epochs: 2, batch_size: 64, feedback_learning_rate: 1.0e+6}")
+    assert failed.value.fix == "lower feedback_learning_rate (now 1e+06), or feedback_rollback: true"
 
 
 def test_a_teacher_that_is_not_asked_to_learn_leaves_no_improved_one(stage):
