@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field, PlainValidator
+from pydantic import BeforeValidator, Field
 
 from edgekd.recipe.section import NotNegative, Positive, Section
 from edgekd.recipe.training import Training
@@ -29,7 +29,7 @@ def _taps(value: object) -> object:
 
 Taps = Annotated[
     Literal["auto"] | tuple[tuple[str, str], ...],
-    PlainValidator(_taps, json_schema_input_type=Literal["auto"] | list[tuple[str, str]]),
+    BeforeValidator(_taps, json_schema_input_type=Literal["auto"] | list[tuple[str, str]]),
 ]
 
 

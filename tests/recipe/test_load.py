@@ -1,5 +1,6 @@
 """A valid recipe: what it becomes, where its paths start, and what its canonical form depends on."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,12 @@ def test_what_as_json_wrote_is_read_back_to_the_same(path):
     again = Recipe.from_json({**first.as_json(), "folder": str(path.parent)})
     assert again.as_json() == first.as_json()
     assert (again.gate_list(), again.folder) == (first.gate_list(), path.parent)
+
+
+@pytest.mark.parametrize("taps", ["auto", [], [["layer2", "features.6"]]])
+def test_taps_are_written_as_they_were_given(recipe, good, taps):
+    written = recipe(good, "distill.method=channel", f"distill.taps={json.dumps(taps)}").as_json()
+    assert written["distill"]["taps"] == taps
 
 
 def test_canonical_form_ignores_comments_order_defaults_and_number_style(recipe, good):
