@@ -5,7 +5,7 @@ from __future__ import annotations
 from edgekd import targets
 from edgekd.core import InputError, RecipeError
 from edgekd.models.names import check_model
-from edgekd.recipe import Recipe, error_at, missing_files
+from edgekd.recipe import TEACHER_LEARNS, Recipe, error_at, missing_files, part_of_batch
 from edgekd.stages.parallel import trains
 
 
@@ -43,6 +43,13 @@ def _unequal_shares(recipe: Recipe) -> list[RecipeError]:
             what = f"{name}.batch_size cannot be parted equally among {devices} devices"
             fix = f"{name}.batch_size: {size + -size % devices}, or another compute.devices"
             problems.append(error_at(recipe, f"{name}.batch_size", what, seen=str(size), fix=fix))
+    if isinstance(recipe.distill, TEACHER_LEARNS) and recipe.distill.feedback_every:
+        share, whole = recipe.distill.feedback_batch_share, recipe.distill.batch_size
+        size = part_of_batch(whole, share)
+        if share < 1 and size % devices:
+            what = f"a feedback batch cannot be parted equally among {devices} devices"
+            seen = f"{share:g} of {whole} images: {size}"
+            problems.append(error_at(recipe, "distill.feedback_batch_share", what, seen=seen, fix="feedback_batch_share: 1"))
     return problems
 
 

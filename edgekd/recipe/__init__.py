@@ -3,18 +3,19 @@
 ``load`` is the one way from a file to a Recipe. Nothing here runs code that a recipe names, touches data or imports torch.
 """
 
-from edgekd.recipe.distill import KD, SLD, Label, Nothing
+from edgekd.recipe.distill import KD, SLD, TEACHER_LEARNS, Label, Nothing
 from edgekd.recipe.document import json_schema
 from edgekd.recipe.loading import error_at, load, load_arm, loads, missing_files
 from edgekd.recipe.metrics import STAGES, Metric, StageMetrics
 from edgekd.recipe.schema import Compute, Data, Quantize, Recipe, Student, TargetSpec, Teacher
 from edgekd.recipe.settle import images_needed, unsettled_by
-from edgekd.recipe.training import Training
+from edgekd.recipe.training import Training, part_of_batch
 
 __all__ = [
     "KD",
     "SLD",
     "STAGES",
+    "TEACHER_LEARNS",
     "Compute",
     "Data",
     "Label",
@@ -34,5 +35,6 @@ __all__ = [
     "load_arm",
     "loads",
     "missing_files",
+    "part_of_batch",
     "unsettled_by",
 ]

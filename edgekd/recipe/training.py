@@ -20,6 +20,12 @@ Milestones = Annotated[
 ]
 
 
+def part_of_batch(batch_size: int, share: float) -> int:
+    """Images in a share of a batch: a multiple of 8, whatever the number of processes, so that most numbers of them part it
+    equally; never more than the batch, and all of it for a share of 1."""
+    return batch_size if share == 1 else min(batch_size, max(8, 8 * round(share * batch_size / 8)))
+
+
 class Training(Section):
     """Times are shares of the training or epochs, never steps.
 

@@ -19,7 +19,10 @@ def shortened(recipe: Recipe) -> Recipe:
     batch += -batch % recipe.compute.devices
 
     def short(section: Any) -> Any:
-        return section.model_copy(update={"epochs": min(section.epochs, 1), "batch_size": batch})
+        update = {"epochs": min(section.epochs, 1), "batch_size": batch}
+        if hasattr(section, "feedback_batch_share"):  # of so small a batch not every number of processes could part a share
+            update["feedback_batch_share"] = 1.0
+        return section.model_copy(update=update)
 
     calibration = min(recipe.quantize.calibration_images, CALIBRATION_IMAGES)
     changed = {

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from edgekd import data, distill
+from edgekd.core import InputError
 from edgekd.distill import parallel
-from edgekd.recipe import Training
+from edgekd.recipe import Training, part_of_batch
 from edgekd.stages.accuracy import right
 from edgekd.stages.checkpoint import Checkpoint
 from edgekd.stages.compute import compute_used
@@ -56,12 +57,16 @@ def train(
     recipe, images = context.recipe, open_images(context)
 
     def stream(number: int, share: float = 1.0) -> data.Batches:
-        """The train images in an order and in views that depend on the number, in batches of this share (CKA needs four)."""
-        wanted = min(section.batch_size, max(4, round(share * section.batch_size)))
+        """The train images in an order and in views that depend on the number, in batches of this share."""
+        size, processes = part_of_batch(section.batch_size, share), parallel.processes()
+        if share < 1 and size % processes:
+            what = f"a feedback batch cannot be parted equally among {processes} processes"
+            where, seen = f"{name}.feedback_batch_share", f"{share:g} of {section.batch_size} images: {size}"
+            raise InputError(what, where=where, seen=seen, fix="feedback_batch_share: 1, or another number of processes")
         return data.Batches(
-            images.train, batch_size=wanted + -wanted % parallel.processes(), views=method.views,
+            images.train, batch_size=size, views=method.views,
             preprocessing=images.preprocessing, hflip=images.hflip, seed=recipe.seed + 20_000_003 * number, device=device,
-            share=(parallel.rank(), parallel.processes()),
+            share=(parallel.rank(), processes),
         )  # fmt: skip
 
     batches = stream(0)

@@ -9,6 +9,7 @@ from torch import nn
 
 from edgekd import distill
 from edgekd.distill import parallel, views
+from edgekd.recipe import part_of_batch
 
 STEPS, SIZE = 5, 16  # of an epoch; of all processes
 FEEDBACK = {"feedback_start": 0.0, "feedback_stop": 1.0, "feedback_batch_norm": "train", "feedback_anchor_weight": 0.1,
@@ -77,7 +78,8 @@ def train(case, epochs=2, **options):
 
     result = distill.fit(
         students, method, Pictures(), evaluate=lambda _: 0.5, epochs=epochs, learning_rate=0.05, teacher=teacher,
-        more_batches=lambda number, share: Pictures(number, SIZE // 2), after_step=after_step, resume=options.get("resume"),
+        more_batches=lambda number, share: Pictures(number, part_of_batch(SIZE, share)), after_step=after_step,
+        resume=options.get("resume"),
     )  # fmt: skip
     weights = {f"{name}.{key}": value for name, one in (("teacher", teacher), *zip("ab", students, strict=False))
                for key, value in one.state_dict().items()}  # fmt: skip

@@ -9,11 +9,16 @@ from pathlib import Path
 
 import kills
 import pytest
+import torch
 
+from edgekd import distill, models
 from edgekd.core import InputError, RecipeError
 from edgekd.pipeline.ready import require_ready
-from edgekd.recipe import load
+from edgekd.recipe import load, part_of_batch
 from edgekd.stages import parallel, smoke
+from edgekd.stages.context import Context
+from edgekd.stages.images import open_images
+from edgekd.stages.training import train
 
 ALONE = """
 import torch.distributed as dist
@@ -30,9 +35,13 @@ def fails(context):
 def recipe(tmp_path):
     """A recipe, with changes to its text."""
 
-    def make(devices=2, **sizes):
-        (tmp_path / "tiny.yaml").write_text(kills.RECIPE)
-        changed = [f"compute.devices={devices}", *(f"{name}.batch_size={size}" for name, size in sizes.items())]
+    def make(devices=2, method="sld", **sizes):
+        (tmp_path / "tiny.yaml").write_text(kills.RECIPE.replace("method: sld", f"method: {method}"))
+        changed = [
+            f"compute.devices={devices}",
+            "compute.precision=fp32",
+            *(f"{name}.batch_size={size}" for name, size in sizes.items()),
+        ]
         return load(tmp_path / "tiny.yaml", changed)
 
     return make
@@ -122,6 +131,30 @@ def test_batches_without_equal_shares_are_refused_before_anything_starts(recipe)
     assert refused.value.what == "teacher.batch_size cannot be parted equally among 3 devices"
     assert refused.value.fix == "teacher.batch_size: 66, or another compute.devices"
     require_ready(recipe(3, teacher=66, distill=63, quantize=30))
+
+
+def test_a_feedback_batch_is_as_large_in_any_number_of_processes_or_refused(recipe):
+    sizes = [part_of_batch(64, share) for share in (0.01, 0.3, 0.375, 0.9, 1.0)]
+    assert (sizes, part_of_batch(63, 1.0), part_of_batch(6, 0.3)) == ([8, 16, 24, 56, 64], 63, 6)
+    require_ready(recipe(2, "ffkd", distill=64))
+    with pytest.raises(RecipeError) as refused:
+        require_ready(recipe(3, "ffkd", teacher=66, distill=66, quantize=66))
+    assert (refused.value.seen, refused.value.fix) == ("0.3 of 66 images: 16", "feedback_batch_share: 1")
+    require_ready(recipe(3, "ffkd-public", teacher=66, distill=66, quantize=66))
+    assert smoke.shortened(recipe(3, "ffkd", teacher=66, distill=66, quantize=66)).distill.feedback_batch_share == 1
+
+
+def test_what_processes_on_several_nodes_cannot_part_is_refused_in_training(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(distill.parallel, "processes", lambda: 3)
+    for size, method, where in ((64, "kd", "batch_size"), (66, "ffkd", "distill.feedback_batch_share")):
+        context = Context(recipe(1, method, distill=size), tmp_path)
+        images = open_images(context)
+        student, teacher = (models.create("resnet18", classes=10, image_size=8, width=0.125) for _ in range(2))
+        options = distill.create(context.recipe.distill)
+        with pytest.raises(InputError, match="cannot be parted") as refused:
+            train(context, [student], options, context.recipe.distill, "distill", torch.device("cpu"), teacher=teacher)
+        assert refused.value.where == where
+        assert len(images.train) > size
 
 
 def test_a_smoke_run_has_equal_shares_too(recipe):
