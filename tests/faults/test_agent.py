@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from edgekd.pipeline import chain, runner
+from edgekd.pipeline import chain
 from edgekd.targets import client
 
 PARENT = pytest.mark.parametrize("toy_chain", [False], indirect=True, ids=["in the parent"])
@@ -30,8 +30,7 @@ def device_step(toy_chain, monkeypatch):
     """The second toy stage runs on a device, which is asked who it is first."""
     first, second = chain.CHAIN
     stages = (first, replace(second, name="benchmark", per_target=True))
-    for room in (chain, runner):
-        monkeypatch.setattr(room, "CHAIN", stages)
+    monkeypatch.setattr(chain, "CHAIN", stages)
     monkeypatch.setattr(chain, "STAGES", {stage.name: stage for stage in stages})
 
 
