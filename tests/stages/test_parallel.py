@@ -1,8 +1,8 @@
 """Training in several processes inside a stage: real ones, started by torchrun, killed, failing, refused before they start."""
 
+import functools
 import json
 import os
-import shutil
 import signal
 import time
 from pathlib import Path
@@ -48,16 +48,16 @@ def recipe(tmp_path):
 
 
 def walk(folder):
-    shorter = ("teacher.epochs=1", "distill.epochs=1", "data.train_per_class=64")
+    """Only the student trains; its teacher is a file, untrained."""
+    models.save(tiny_teacher(), folder / "given.safetensors")
+    given = "teacher={model: resnet18, width: 0.125, weights: ./given.safetensors, epochs: 0}"
+    shorter = (given, "distill.epochs=1", "data.train_per_class=64")
     return kills.start(folder, "--until", "distill", "--devices", "2", *(word for one in shorter for word in ("--set", one)))
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory):
-    """A run in two processes."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    assert walk(folder).wait(300) == 0
-    return folder
+@functools.cache
+def tiny_teacher():
+    return models.create("resnet18", classes=10, image_size=8, width=0.125)
 
 
 def family(pid):
@@ -76,17 +76,12 @@ def ranks_of(pids):
     return [pid for pid in pids if Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[-3:-2] == [b"rank"]]
 
 
-def test_the_command_line_trains_in_two_processes(undisturbed):
-    steps = json.loads((undisturbed / "runs/tiny/report.json").read_text())["stages"]
-    trained = {step["name"]: step["notes"]["compute"] for step in steps if step["name"] in ("teacher", "distill")}
-    assert {name: compute["processes"] for name, compute in trained.items()} == {"teacher": 2, "distill": 2}
-
-
-def test_a_training_of_which_one_process_was_killed_leaves_nobody_behind_and_goes_on_to_the_same_bits(undisturbed, tmp_path):
-    shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
-    shutil.rmtree(next((tmp_path / "runs/.store").glob("*/student.safetensors")).parent)
-    command = walk(tmp_path)
-    kills.wait_until(lambda: kills.steps_done(tmp_path, "distill") >= 4, command)
+def test_a_training_of_which_one_process_was_killed_leaves_nobody_behind_and_goes_on_to_the_same_bits(tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir()
+    killed.mkdir()
+    undisturbed, command = walk(whole), walk(killed)
+    kills.wait_until(lambda: kills.steps_done(killed, "distill") >= 4, command)
     everybody = family(command.pid)
     os.kill(ranks_of(everybody)[-1], signal.SIGKILL)
     assert command.wait(60) == 5
@@ -94,9 +89,14 @@ def test_a_training_of_which_one_process_was_killed_leaves_nobody_behind_and_goe
     while any(map(alive, everybody)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(map(alive, everybody))
-    assert "was killed" in (tmp_path / "progress.txt").read_text()
-    assert walk(tmp_path).wait(300) == 0
-    assert kills.digests(tmp_path) == kills.digests(undisturbed)
+    assert "was killed" in (killed / "progress.txt").read_text()
+    assert walk(killed).wait(300) == undisturbed.wait(300) == 0
+    assert kills.resumption(killed).startswith("distill at step")
+    assert kills.digests(killed) == kills.digests(whole)
+    (trained,) = (
+        step for step in json.loads((whole / "runs/tiny/report.json").read_text())["stages"] if step["name"] == "distill"
+    )
+    assert trained["notes"]["compute"]["processes"] == 2
 
 
 def test_an_error_of_one_process_is_the_error_and_nobody_waits_for_ever(recipe, tmp_path, monkeypatch):
