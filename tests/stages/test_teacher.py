@@ -12,7 +12,7 @@ from edgekd.pipeline.chain import STAGES, Step
 from edgekd.pipeline.keys import key_of, key_parts
 from edgekd.recipe import loads
 from edgekd.stages import distill as distil
-from edgekd.stages import quantize, smoke, teacher
+from edgekd.stages import exam, quantize, smoke, teacher
 from edgekd.stages.context import Context, Input
 from edgekd.stages.images import open_images
 from edgekd.stages.networks import earlier_network
@@ -100,11 +100,16 @@ def test_the_distill_stage_learns_from_an_onnx_file_as_from_its_network(context,
     assert losses["onnx"]["kd"] > 0 and drops["onnx"] == pytest.approx(drops["safetensors"], abs=0.1)
 
 
-def test_quantizing_learns_from_an_onnx_teacher_alone_and_beside_the_student(context, made, folder):
+def test_quantizing_learns_from_an_onnx_teacher_beside_the_student(context, made, folder):
     student = Input(Outcome((Artifact.of("student", folder / "teacher.safetensors", folder),)), folder)
-    for learns_from in ("teacher", "both"):
-        room = context(BY_ONNX, "quantize.mode=qat", f"quantize.distill={learns_from}", teacher=made["onnx"], distill=student)
-        assert quantize.run(room).notes["qat"]["learns_from"] == learns_from
+    room = context(BY_ONNX, "quantize.mode=qat", "quantize.distill=both", teacher=made["onnx"], distill=student)
+    assert quantize.run(room).notes["qat"]["learns_from"] == "both"
+
+
+def test_the_exam_of_an_onnx_teacher_is_that_of_its_network(context, made):
+    onnx, network = (exam.teacher(context(BY_ONNX, teacher=given)) for given in (made["onnx"], made["safetensors"]))
+    assert onnx.measurements[0].right == network.measurements[0].right != ""
+    assert onnx.measurements[0].conditions["images"] == "test"
 
 
 def test_the_onnx_files_own_normalization_travels_with_it(context):
