@@ -1,5 +1,7 @@
 """The papers' networks are rounded whole: no layer stays float, nor does a batch norm that follows a sum."""
 
+import functools
+
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ from edgekd.stages.sketch import settled
 FAMILIES = ["cifar_resnet8x4", "cifar_wrn_16_2", "cifar_vgg8", "cifar_mobilenet_v2", "cifar_shufflenet_v1", "cifar_shufflenet_v2"]
 
 
+@functools.cache
 def quantized(name: str) -> quant.Quantized:
     torch.manual_seed(0)
     images = torch.randn(4, 3, 32, 32)
