@@ -105,6 +105,8 @@ PAIRS = (
 
 METHODS = ("sld", "ffkd")
 FEEDBACK_EVERY, FEEDBACK_SHARE = 4, 0.45  # steps; of the training, by ffkd's defaults
+FEEDBACK_BATCH_SHARE = {64: 16 / 64, 512: 152 / 512}  # 0.3 by ffkd's defaults, in multiples of 8
+FEEDBACK_RATE = 0.05  # times the student's: these teachers have learned from these very pictures, and have little left to learn
 
 
 def recipes() -> dict[str, str]:
@@ -142,7 +144,8 @@ def _content(pair: Pair, method: str) -> dict[str, Any]:
 def _distill(pair: Pair, method: str) -> dict[str, Any]:
     shared = TASKS[pair.task].shared
     if method == "ffkd":
-        return {"learning_rate": pair.ffkd_rate, **shared, "feedback_every": FEEDBACK_EVERY}
+        own = {"feedback_every": FEEDBACK_EVERY, "feedback_learning_rate": FEEDBACK_RATE}
+        return {"learning_rate": pair.ffkd_rate, **shared, **own}
     ce_weight, kd_weight = pair.sld
     own = {"ce_weight": ce_weight, "kd_weight": kd_weight, "temperatures": [1, 2, 3, 4, 5, 6]}
     started = {"pseudo_teacher_after": 1.0 if pair.task == "imagenet" else 0.625}
@@ -156,7 +159,8 @@ def _operations(pair: Pair, method: str) -> float:
     if method == "sld":  # two views
         millions = 2 * (3 * student + teacher)
     else:
-        millions = 3 * student + teacher + FEEDBACK_SHARE / FEEDBACK_EVERY * (student + 3 * teacher)
+        examined = FEEDBACK_SHARE / FEEDBACK_EVERY * FEEDBACK_BATCH_SHARE[task.shared["batch_size"]]
+        millions = 3 * student + teacher + examined * (student + 3 * teacher)
     return 2e6 * millions * task.train * float(task.shared["epochs"])
 
 
