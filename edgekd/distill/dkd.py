@@ -45,7 +45,7 @@ class DKD(Method):
     alpha: float = 1.0
     beta: float = 8.0
     ce_weight: float = 1.0
-    ramp: float = 0.083  # share of the epochs over which the distillation term grows to its full weight
+    ramp: float = 20 / 240  # share of the epochs over which the distillation term grows to its full weight
     standardize: bool = False
 
     def student_loss(self, batch: Batch) -> dict[str, Tensor]:
