@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from edgekd.distill.ffkd import FFKD
 
 STREAM = 1  # number of the stream its batches come from; the students' is 0
+SEED_APART = 500_009  # of the teacher's dropout from the students': ours, a prime
 FIRST_LOOK = 7  # steps after which the teacher is looked at for the first time: measured, ungated feedback ruins it within seven
 
 
@@ -94,7 +95,8 @@ class Feedback:
             train_mode(self.teacher)
         else:
             self.teacher.eval()
-        with tapped(self.teacher, [tap.teacher for tap in self.taps]) as maps, self.course.autocast():
+        draws = parallel.own_draws(self.course.seed + SEED_APART, at, device)
+        with tapped(self.teacher, [tap.teacher for tap in self.taps]) as maps, self.course.autocast(), draws:
             teacher_BC = parallel.joined(in_full(self.teacher(images)))
         losses = {"ce": options.feedback_ce_weight * F.cross_entropy(teacher_BC, labels_B)}
         seen: dict[str, Tensor] = {}
@@ -144,7 +146,8 @@ class Feedback:
     def _of_maps(self, maps: Mapping[str, Tensor], advice: Sequence[Advice], understood_KN: Tensor, kept: list[Tensor]) -> Tensor:
         """The channel losses of the badly understood blocks; their gradients wait at the teacher's maps for the backward pass."""
         options = self.options
-        open_KN = block_gate(understood_KN) if options.feedback_block_gate else torch.ones_like(understood_KN)
+        gated = options.feedback_block_gate and options.cka != "off"
+        open_KN = block_gate(understood_KN) if gated else torch.ones_like(understood_KN)
         if not options.blocks_add_up:
             open_KN = open_KN / open_KN.sum(1, keepdim=True).clamp(min=1.0)
         weights_KN = options.feedback_channel_weight / len(advice) * open_KN

@@ -34,7 +34,9 @@ class FFKD(Channel):
     Weights, gates and their defaults: docs/ffkd.md. feedback_every: 0 is off. feedback_start, feedback_stop: shares of training.
     feedback_learning_rate: times the students' rate of that step. feedback_batch_share: of the students' batch. feedback_tunes:
     which part of the teacher learns. cka: "biased" is the public code's estimator, on whole maps and without memory; "shuffled"
-    gives each block its neighbour's understanding (a control); "off" takes every block as understood.
+    gives each block, and each student's answers, the understanding of a neighbour, forward and in the gates (a control; of one block,
+    or of the answers of one student, there is no neighbour to take it from); "off" takes every block as understood, and leaves all
+    of them open to feedback.
     """
 
     blocks_add_up: ClassVar[bool] = False  # sums over blocks, where the others are means
@@ -74,7 +76,16 @@ class FFKD(Channel):
             self._feedback = Feedback(self, course, self._found.taps, self._regressors)
 
     def student_loss(self, batch: Batch) -> dict[str, Tensor]:
-        return super().student_loss(_of_a_sound_teacher(batch) if self._feedback is not None else batch)
+        """A teacher that was just ruined, and answers with what is no number, teaches nothing and is not compared with, until the
+        best one comes back. The device is not waited for."""
+        if self._feedback is None:
+            return super().student_loss(batch)
+        sound = torch.stack([logits_BC.isfinite().all() for logits_BC in batch.teacher.values()]).all()
+        understood_N = self._understood_KN[batch.which]
+        before_N = understood_N.clone()
+        losses = super().student_loss(_taught_if(sound, batch))
+        understood_N.copy_(torch.where(sound, understood_N, before_N))
+        return losses | {name: torch.where(sound, losses[name], 0.0) for name in ("channel",) if name in losses}
 
     def over_blocks(self, losses_N: Tensor, batch: Batch) -> Tensor:
         weighted_N = self._understanding(batch) * losses_N
@@ -85,13 +96,17 @@ class FFKD(Channel):
         """CKA of each block's maps in the two networks, as remembered over the last steps; [N] in [0, 1]."""
         understood_N = self._understood_KN[batch.which]
         if self.cka == "off":
-            return understood_N.fill_(1.0)
+            return understood_N.fill_(1.0).clone()
         maps = [(batch.teacher_maps[tap.teacher], batch.student_maps[tap.student]) for tap in self._found.taps]
         if self.cka == "biased":
-            return understood_N.copy_(torch.stack([self._alike(theirs, ours) for theirs, ours in maps]))
+            return understood_N.copy_(torch.stack([self._alike(theirs, ours) for theirs, ours in maps])).clone()
         now_N = torch.stack([self._alike(pooled(theirs), pooled(ours)) for theirs, ours in maps])
         understood_N.copy_(torch.where(understood_N.isnan(), now_N, torch.lerp(now_N, understood_N, REMEMBERED)))
-        return understood_N.roll(1) if self.cka == "shuffled" else understood_N.clone()
+        return self._as_used(understood_N).clone()
+
+    def _as_used(self, understood_N: Tensor) -> Tensor:
+        """[…, N] as remembered: what weights and gates are given of it."""
+        return understood_N.roll(1, -1) if self.cka == "shuffled" else understood_N
 
     def _alike(self, theirs: Tensor, ours: Tensor) -> Tensor:
         """CKA over the whole batch, also where this process has a share of it."""
@@ -104,7 +119,7 @@ class FFKD(Channel):
 
     def teacher_step(self, step: int) -> dict[str, Tensor]:
         self._step = step
-        return self._feedback.after(step, self._understood_KN) if self._feedback is not None else {}
+        return self._feedback.after(step, self._as_used(self._understood_KN)) if self._feedback is not None else {}
 
     def on_epoch_end(self, held_out_top1: float) -> dict[str, Any]:
         return self._feedback.end_of_epoch(self._step) if self._feedback is not None else {}
@@ -119,10 +134,8 @@ class FFKD(Channel):
             self._feedback.load_state_dict(state["feedback"])
 
 
-def _of_a_sound_teacher(batch: Batch) -> Batch:
-    """The same batch, unless its teacher was just ruined and answers with what is no number: then it teaches nothing, until the
-    best one comes back. The device is not waited for."""
-    sound = torch.stack([logits_BC.isfinite().all() for logits_BC in batch.teacher.values()]).all()
+def _taught_if(sound: Tensor, batch: Batch) -> Batch:
+    """The same batch; if not, its teacher says what the student says, and its maps are finite."""
     logits = {view: torch.where(sound, one, batch.student[view].detach()) for view, one in batch.teacher.items()}
     maps = {name: torch.where(sound, one, 0.0) for name, one in batch.teacher_maps.items()}
     return replace(batch, teacher=logits, teacher_maps=maps)

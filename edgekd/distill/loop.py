@@ -103,7 +103,7 @@ def fit(
         method.begin(
             Course(
                 networks, teacher, device, _one_of(batches, method, device), steps, rate, optimiser,
-                evaluate, held_out_images, more_batches, autocast,
+                evaluate, held_out_images, more_batches, autocast, seed,
             )
         )  # fmt: skip
     learners = []

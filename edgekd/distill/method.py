@@ -74,6 +74,7 @@ class Course:
     held_out_images: int  # how many those are; 0 if not known
     more_batches: Callable[[int, float], Batches] | None  # the images in another order, by a number above 0 and a batch's share
     autocast: Callable[[], AbstractContextManager[Any]]  # the precision of forward passes
+    seed: int = 0  # of the training
 
 
 @runtime_checkable

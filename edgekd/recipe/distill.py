@@ -62,7 +62,7 @@ class DKD(LogitMethod):
     alpha: NotNegative = 1.0
     beta: NotNegative = 8.0
     ce_weight: NotNegative = 1.0
-    ramp: Share = 0.083
+    ramp: Share = 20 / 240
 
 
 class LSKD(Training):

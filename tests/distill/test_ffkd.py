@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from edgekd.core import InputError, Interrupted
 from edgekd.distill import FFKD, KD, FFKDAdapt, FFKDPublic, FitResult, Label, Method, Training, fit
 from edgekd.distill.feedback import FIRST_LOOK
+from edgekd.distill.guard import GuardedStep
+from edgekd.distill.schedule import learning_rate_factor
 
 EPOCHS, STEPS = 4, 6
 ALWAYS = {"feedback_start": 0.0, "feedback_stop": 1.0}
@@ -42,9 +44,8 @@ def trained(batches, network, top1, learned, more_batches) -> Callable[..., tupl
     def run(method: Method, seeds: tuple[int, ...] = (0,), **options: Any) -> tuple[FitResult, list[nn.Module], nn.Module]:
         students, teacher = [network(seed) for seed in seeds], copy.deepcopy(learned)
         options = {"evaluate": top1, "epochs": EPOCHS, "learning_rate": 0.1, "held_out_images": 200} | options
-        result = fit(
-            students, method, copy.deepcopy(batches), teacher=teacher, more_batches=more_batches, **options
-        )  # fmt: skip
+        stream = options.pop("batches", copy.deepcopy(batches))
+        result = fit(students, method, stream, teacher=teacher, more_batches=more_batches, **options)
         return result, students, teacher
 
     return run
@@ -132,17 +133,38 @@ def test_several_students_have_regressors_and_understanding_of_their_own_and_the
     assert result.best_state.keys() == network().state_dict().keys()
 
 
-def test_a_ruined_teacher_is_told_after_seven_steps_brought_back_and_in_the_end_left_alone(trained, learned, top1) -> None:
+def test_a_ruined_teacher_is_told_after_seven_steps_brought_back_and_in_the_end_left_alone(
+    trained, learned, batches, monkeypatch
+) -> None:
+    """Of ten steps an epoch; after each rollback it learns at half the rate and without momentum, and the student goes on."""
+    rates, forgotten, steps = [], [], 10
     method = FFKD(feedback_learning_rate=1000.0, feedback_gradient_norm=None, **ALWAYS)
-    result, _, teacher = trained(method)
+
+    class Watched(GuardedStep):
+        def set_rate(self, learning_rate: float) -> None:
+            if len(self.parameters[0]) == 12:  # the teacher's
+                rates.append(learning_rate)
+            super().set_rate(learning_rate)
+
+        def forget(self) -> None:
+            forgotten.append(len(rates))
+            super().forget()
+
+    monkeypatch.setattr("edgekd.distill.loop.GuardedStep", Watched)
+    result, _, teacher = trained(method, batches=type(batches)(steps))
     events = [event for epoch in result.curves["epochs"] for event in epoch.get("rollbacks", [])]
+    assert [event["step"] for event in events] == [FIRST_LOOK, steps, steps + FIRST_LOOK] == [7, 10, 17]
+    assert forgotten == [7, 10, 17]
+    factors = [1.0] * 7 + [0.5] * 3 + [0.25] * 7
+    scheduled = [100.0 * learning_rate_factor(step, EPOCHS * steps, 0.05) for step in range(17)]
+    assert rates == pytest.approx([factor * rate for factor, rate in zip(factors, scheduled, strict=True)])
     assert [event["over"] for event in events] == [False, False, True]
     assert [event["rate_factor"] for event in events] == [0.5, 0.25, 0.125]
-    assert events[0]["step"] <= FIRST_LOOK
     assert all(event["teacher_top1"] < event["best_top1"] - 0.01 for event in events)
     assert same(bits(teacher), bits(learned))
     assert result.curves["epochs"][-1].get("feedback_steps") is None
     assert len(result.curves["epochs"]) == EPOCHS
+    assert result.best_top1 > 0.5  # of three classes, after seventeen of forty steps with a teacher of nonsense
 
 
 def test_a_teacher_step_that_is_not_finite_is_not_taken_and_counts_as_damage(trained, learned) -> None:
