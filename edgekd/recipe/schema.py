@@ -278,6 +278,10 @@ class Recipe(Section):
             raise Problems(
                 [Problem(("distill", "method"), what, self.distill.method, "another method, or a teacher with a model")]
             )
+        if getattr(self.distill, "students", 1) > 1 and self._students_start_equal():
+            what = "distill.students: several students that start from the same weights learn much the same"
+            fix = "students: 1, or student.weights: none, from which each starts with weights of its own"
+            raise Problems([Problem(("distill", "students"), what, f"student.weights: {self.student.weights}", fix)])
         if not isinstance(self.distill, TEACHER_LEARNS) and any(
             gate.metric.startswith("improved_teacher.") for gate in self.gates_of("distill")
         ):
@@ -288,6 +292,11 @@ class Recipe(Section):
             what = "distill.method: none skips the training, but student.weights gives no trained student"
             raise Problems([Problem(("distill", "method"), what, "none", "student.weights: PATH, or a method that trains")])
         return self
+
+    def _students_start_equal(self) -> bool:
+        """imagenet's head is drawn for each student, unless it has the data's classes: little of a difference, but one."""
+        weights = self.student.weights
+        return weights not in _WEIGHTS_WORDS or (weights == "imagenet" and self.data.source == "imagenet")
 
     @property
     def folder(self) -> Path:
