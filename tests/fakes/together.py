@@ -1,9 +1,11 @@
 """A toy training in one process, or as one of several that train together: the same code, to be compared."""
 
+import os
 import sys
 from pathlib import Path
 
 import torch
+import torch._dynamo  # what torch's optimisers import at their first step
 import torch.distributed as dist
 from torch import nn
 
@@ -94,14 +96,22 @@ def resumed(case):
     return train(case, resume=kept)
 
 
-def main(folder, rank, processes):
+def main(folder, processes):
+    """Fork so many processes that train together: what they import is imported once."""
+    ranks = range(int(processes))
+    children = [pid for rank in ranks if (pid := os.fork()) or one_of_them(folder, rank, len(ranks))]
+    sys.exit(max(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != 0 for pid in children))
+
+
+def one_of_them(folder, rank, processes):
     torch.set_num_threads(1)
     meeting = f"file://{folder}/meeting"
-    dist.init_process_group("gloo", init_method=meeting, rank=int(rank), world_size=int(processes))
+    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=processes)
     made = {case: train(case) for case in CASES} | {"ffkd, resumed": resumed("ffkd")}
     torch.save(made, Path(folder, f"{rank}.pt"))
     dist.barrier()
     dist.destroy_process_group()
+    os._exit(0)
 
 
 if __name__ == "__main__":
