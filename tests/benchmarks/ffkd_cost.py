@@ -16,6 +16,7 @@ from torch import Tensor
 
 from edgekd import models
 from edgekd.distill import Method, create, fit
+from edgekd.recipe import part_of_batch
 
 STEPS, CLASSES, SIZE = 4, 100, 32
 ALWAYS = {"feedback_start": 0.0, "feedback_stop": 1.0, "feedback_rollback": False}
@@ -63,7 +64,7 @@ def main(teacher_name: str, student_name: str, batch: int, repetitions: int) -> 
             teaching = copy.deepcopy(teacher) if method.teacher_learns else models.fold_for_inference(teacher)
             result = fit(
                 copy.deepcopy(student), method, Same(batch), teacher=teaching, evaluate=lambda network: 0.5, epochs=2,
-                learning_rate=0.01, more_batches=lambda number, share: Same(max(4, round(share * batch))),
+                learning_rate=0.01, more_batches=lambda number, share: Same(part_of_batch(batch, share)),
             )  # fmt: skip
             seconds[name].append(min(epoch["cpu_seconds"] for epoch in result.curves["epochs"]) / STEPS)
     for name, found in seconds.items():
