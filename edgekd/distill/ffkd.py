@@ -34,9 +34,9 @@ class FFKD(Channel):
     Weights, gates and their defaults: docs/ffkd.md. feedback_every: 0 is off. feedback_start, feedback_stop: shares of training.
     feedback_learning_rate: times the students' rate of that step. feedback_batch_share: of the students' batch. feedback_tunes:
     which part of the teacher learns. cka: "biased" is the public code's estimator, on whole maps and without memory; "shuffled"
-    gives each block, and each student's answers, the understanding of a neighbour, forward and in the gates (a control; of one block,
-    or of the answers of one student, there is no neighbour to take it from); "off" takes every block as understood, and leaves all
-    of them open to feedback.
+    gives each block, and each student's answers, a neighbour's understanding, forward and in the gates (a control; it changes
+    nothing for a single block, nor for the answers of a single student); "off" takes every block as understood, and leaves
+    all of them open to feedback.
     """
 
     blocks_add_up: ClassVar[bool] = False  # sums over blocks, where the others are means
