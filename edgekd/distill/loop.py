@@ -161,6 +161,10 @@ class _Step:
         method = state.method
         self.teacher = FrozenTeacher(teacher) if teacher is not None and method.needs_teacher else None
         taps: tuple[Tap, ...] = method.pairs()
+        if taps and len(method.views) > 1:  # the views may come through the networks one after another
+            raise InputError(
+                "a method that looks into networks has one view", where=type(method).__name__, seen=str(method.views)
+            )
         self.student_maps = [stack.enter_context(tapped(one.network, [tap.student for tap in taps])) for one in state.learners]
         self.teacher_maps: dict[str, Tensor] = {}
         if self.teacher is not None:

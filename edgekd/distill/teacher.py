@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgekd.distill.method import in_full
+from edgekd.distill.views import one_pass_pays
 
 
 class FrozenTeacher:
@@ -20,8 +21,10 @@ class FrozenTeacher:
 
     @torch.no_grad()
     def logits(self, views: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """View → images [B, 3, H, W] to view → logits [B, C], float32. One forward for all views: exact in eval mode."""
+        """View → images [B, 3, H, W] to view → logits [B, C], float32. In eval mode one forward and several are the same."""
         self.network.eval()
+        if not one_pass_pays(next(iter(views.values()))):
+            return {view: in_full(self.network(pictures)) for view, pictures in views.items()}
         together = in_full(self.network(torch.cat(list(views.values()))))
         return dict(zip(views, together.chunk(len(views)), strict=True))
 

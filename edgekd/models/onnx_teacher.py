@@ -146,8 +146,9 @@ def _open(content: bytes, path: Path, device: torch.device) -> onnxruntime.Infer
     options.add_session_config_entry("session.x64quantprecision", "1")  # or 8-bit sums saturate on x86 without VNNI
     options.use_deterministic_compute = True
     options.log_severity_level = 4  # what goes wrong is raised
-    wanted = ["CUDAExecutionProvider"] if device.type == "cuda" else []
-    providers = [name for name in (*wanted, "CPUExecutionProvider") if name in onnxruntime.get_available_providers()]
+    wanted = {"CUDAExecutionProvider": {"device_id": str(device.index or 0)}} if device.type == "cuda" else {}
+    there = onnxruntime.get_available_providers()
+    providers = [(name, own) for name, own in (wanted | {"CPUExecutionProvider": {}}).items() if name in there]
     try:
         return onnxruntime.InferenceSession(content, options, providers=providers)
     except _REFUSALS as error:

@@ -274,6 +274,18 @@ def test_the_teacher_answers_in_eval_mode_and_is_left_as_it_was(batches, network
         assert not answers[view].requires_grad
 
 
+@pytest.mark.parametrize(("limit", "forwards"), [(10**6, 1), (0, 2)], ids=["small", "large"])
+def test_a_teacher_answers_large_views_one_after_another_and_the_same(limit: int, forwards: int, network, monkeypatch) -> None:
+    monkeypatch.setattr("edgekd.distill.views.MOST_PIXELS_ON_CPU", limit)
+    teacher, seen = network(), []
+    teacher.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
+    pictures = {"weak": torch.randn(4, 3, 6, 6), "strong": torch.randn(4, 3, 6, 6)}
+    found = FrozenTeacher(teacher).logits(pictures)
+    assert seen == [8 // forwards] * forwards
+    for view, one in pictures.items():
+        torch.testing.assert_close(found[view], teacher(one).detach())
+
+
 @dataclass(frozen=True)
 class Crowd(Method):
     """Three students that also look at the middle of two networks, each with a regressor of its own."""
@@ -395,6 +407,10 @@ class Short:
         (lambda o: o | {"student": o["student"].requires_grad_(False)}, "no parameter to train"),
         (lambda o: o | {"batches": Short(o["batches"])}, "did not have the 7 batches announced"),
         (lambda o: o | {"evaluate": lambda student: float("nan")}, "held-out accuracy is not a share"),
+        (
+            lambda o: o | {"method": type("Squint", (Crowd,), {"views": ("weak", "strong"), "needs_teacher": False})(1)},
+            "one view",
+        ),
         (lambda o: o | {"method": type("Twins", (Label,), {"students": 2})()}, "not as many students as the method wants"),
         (lambda o: o | {"method": type("Blind", (Label,), {"views": ("weak", "side")})()}, "no view 'side'"),
     ],
