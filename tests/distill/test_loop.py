@@ -387,6 +387,13 @@ def test_bfloat16_forward_passes_still_train_and_keep_float32_weights(batches, n
     assert result.curves["epochs"][1]["losses"]["ce"] < result.curves["epochs"][0]["losses"]["ce"]
 
 
+class Squint(Crowd):
+    """Looks into the middle of its network, with two views."""
+
+    views: ClassVar[tuple[str, ...]] = ("weak", "strong")
+    needs_teacher: ClassVar[bool] = False
+
+
 class Short:
     """Announces more batches than it has."""
 
