@@ -87,7 +87,9 @@ def _class_names(version: Version, path: Path) -> tuple[str, ...]:
     if version.name_key:
         names = plain_pickle.read(path).get(version.name_key)
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise InputError("there are no class names", where=str(path), seen=f"{version.name_key}: {names!s:.60}", fix=_AGAIN)
+            raise InputError(
+                "there are no class names", where=str(path), seen=f"{version.name_key}: {type(names).__name__}", fix=_AGAIN
+            )
         return tuple(names)
     if not path.is_file():
         raise InputError("no such file", where=str(path), fix=_AGAIN)

@@ -1,7 +1,8 @@
 """Pickles of plain data, read without being run: CIFAR is published as such, and unpickling a file runs whatever it names.
 
 A pickle is a program for a small stack machine. Here its instructions are only taken as far as they build dicts, lists, tuples,
-text, bytes, numbers and arrays of uint8, which is what protocol 2 of the files in question does; any other is refused.
+text, bytes, numbers and arrays of uint8, which is what protocol 2 of the files in question does; any other is refused. Its memo
+gives back nothing that is long or holds anything, so that what a file makes is a tree no larger than the file allows.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from edgekd.core.files import disk_problems
 
 _RECONSTRUCT = ("numpy.core.multiarray _reconstruct", "numpy._core.multiarray _reconstruct")  # numpy before and from 2
 _ARRAY, _DTYPE = "numpy ndarray", "numpy dtype"
-_OF_A_BROKEN_PROGRAM = (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError)
 _UINT8 = object()  # the only dtype there is
+_SEEN = 160  # characters of a broken program that a message shows
+_SHORT = 255  # characters; names and words may be used twice, images are not
 
 
 class _Unsafe(Exception):
@@ -58,16 +60,15 @@ def read(path: Path) -> dict[str, Any]:
         return {key: value.values if isinstance(value, _Array) else value for key, value in found.items()}
     except _Unsafe as error:
         what = "refused: the pickle holds more than plain data and could run code"
-        raise IntegrityError(what, where=str(path), seen=str(error), fix="use the file as it was published") from error
+        raise IntegrityError(what, where=str(path), seen=str(error)[:_SEEN], fix="use the file as it was published") from error
     except (
         ValueError,
         TypeError,
         LookupError,
         AttributeError,
         OverflowError,
-        RecursionError,
     ) as error:  # what a broken program makes of the stack
-        seen = " ".join(str(error).split())[:160]
+        seen = " ".join(str(error).split())[:_SEEN]
         raise InputError(
             "the file is damaged or no pickle of a dict", where=str(path), seen=seen, fix="extract the archive again"
         ) from error
@@ -81,7 +82,7 @@ class _Machine:
 
     def result(self) -> dict[str, Any]:
         (found,) = self._stack
-        if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
+        if not isinstance(found, dict):
             raise TypeError(f"holds a {type(found).__name__}")
         return found
 
@@ -95,7 +96,7 @@ class _Machine:
             case "BINPUT" | "LONG_BINPUT":
                 self._memo[argument] = stack[-1]
             case "BINGET" | "LONG_BINGET":
-                stack.append(self._memo[argument])
+                stack.append(self._again(argument))
             case "MARK":
                 self._marks.append(len(stack))
             case "NONE" | "NEWTRUE" | "NEWFALSE":
@@ -150,6 +151,12 @@ class _Machine:
         del self._stack[height:]
         return taken
 
+    def _again(self, number: int) -> object:
+        found = self._memo[number]
+        if found is _UINT8 or (isinstance(found, str | bytes) and len(found) <= _SHORT):
+            return found
+        raise ValueError(f"a {type(found).__name__} used twice")
+
     def _extend(self, values: list[Any]) -> None:
         if not isinstance(self._stack[-1], list):
             raise TypeError("items for what is no list")
@@ -158,6 +165,8 @@ class _Machine:
     def _set(self, pairs: list[Any]) -> None:
         if not isinstance(self._stack[-1], dict):
             raise TypeError("entries for what is no dict")
+        if not all(isinstance(key, str) for key in pairs[::2]):
+            raise TypeError("entries whose keys are no text")
         self._stack[-1].update(zip(pairs[::2], pairs[1::2], strict=True))
 
 
@@ -165,10 +174,10 @@ class _Name(str):
     """Something of numpy that the program may name; it is never looked up."""
 
 
-def _called(function: Any, arguments: Any) -> object:
+def _called(function: object, arguments: Any) -> object:
     if isinstance(function, _Name) and isinstance(arguments, tuple):
         if function in _RECONSTRUCT and isinstance(arguments[0], _Name) and arguments[0] == _ARRAY:
             return _Array()
         if function == _DTYPE and arguments[0] == "u1":
             return _UINT8
-    raise _Unsafe(f"{function!s:.60} called with {arguments!s:.60}")
+    raise _Unsafe(f"{function if isinstance(function, str) else type(function).__name__} called")
