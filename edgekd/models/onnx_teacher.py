@@ -47,7 +47,7 @@ def adopt_onnx(
     try:
         model = onnx.load_model_from_string(content)
     except DecodeError as error:
-        raise InputError("not an ONNX file, or a damaged one", where=str(source), seen=_one_line(error)) from error
+        raise InputError("not an ONNX file, or a damaged one", where=str(source), seen=_reason(error)) from error
     elsewhere = next((tensor for tensor in _tensors(model) if tensor.data_location == onnx.TensorProto.EXTERNAL), None)
     if elsewhere is not None:
         where = next((entry.value for entry in elsewhere.external_data if entry.key == "location"), "another file")
@@ -74,21 +74,33 @@ class OnnxTeacher(nn.Module):
     scale: Tensor
     shift: Tensor
 
-    def __init__(self, path: Path, *, classes: int, preprocessing: Mapping[str, Any], device: torch.device | str = "cpu") -> None:
-        """path: a file of ``adopt_onnx``. preprocessing: of the images it will be given: image_size, mean, std.
+    def __init__(
+        self,
+        path: Path,
+        *,
+        classes: int,
+        preprocessing: Mapping[str, Any],
+        device: torch.device | str = "cpu",
+        given: Path | None = None,
+    ) -> None:
+        """path: a file of ``adopt_onnx``. preprocessing: of the images it will be given: image_size, mean, std. given: what it
+        was adopted from, which errors name.
 
         Raises InputError: not a classifier of one image input and one output [B, classes], for images of another size, answers
         that are no finite numbers.
         """
         super().__init__()
-        self.path, self.classes = path, classes
+        self.given, self.classes = given or path, classes
         with disk_problems(path):
-            self._session = _open(path.read_bytes(), path, torch.device(device))
-        self._name, self._batch = _image_input(self._session, preprocessing["image_size"], path)
+            content = path.read_bytes()
+        self._session = _open(content, self.given, torch.device(device))
+        self._name, self._batch = _image_input(self._session, preprocessing["image_size"], self.given)
         outputs = self._session.get_outputs()
         if len(outputs) != 1 or outputs[0].type not in _FLOATS:
             fix = "export it with the logits as its one output"
-            raise InputError("an ONNX teacher has one output of real numbers", where=str(path), seen=_shown(outputs), fix=fix)
+            raise InputError(
+                "an ONNX teacher has one output of real numbers", where=str(self.given), seen=_shown(outputs), fix=fix
+            )
         own = json.loads(self._session.get_modelmeta().custom_metadata_map.get(NORMALIZATION, "{}"))
         (mean_13, std_13), (own_mean_13, own_std_13) = (
             [torch.tensor(one[key], dtype=torch.float64)[None, :, None, None] for key in ("mean", "std")]
@@ -123,18 +135,18 @@ class OnnxTeacher(nn.Module):
             seen = f"{list(answers_BC.shape)} for {len(images)} images"
             fix = "use a teacher of the same classes, in the same (sorted) order"
             what = f"an ONNX teacher answers with one row of {self.classes} numbers, one a class, an image"
-            raise InputError(what, where=str(self.path), seen=seen, fix=fix)
+            raise InputError(what, where=str(self.given), seen=seen, fix=fix)
         if not np.isfinite(answers_BC).all():
             seen = f"{int((~np.isfinite(answers_BC)).any(1).sum())} of {len(images)} rows"
             fix = "look whether teacher.normalization is what the file was trained with"
-            raise InputError("the ONNX teacher's answers are not all finite numbers", where=str(self.path), seen=seen, fix=fix)
+            raise InputError("the ONNX teacher's answers are not all finite numbers", where=str(self.given), seen=seen, fix=fix)
         return answers_BC
 
     def _run(self, images: NDArray[np.float32]) -> NDArray[Any]:
         try:
             answers: NDArray[Any] = self._session.run(None, {self._name: images})[0]
         except _REFUSALS as error:
-            raise InputError("onnxruntime cannot run the ONNX teacher", where=str(self.path), seen=_one_line(error)) from error
+            raise InputError("onnxruntime cannot run the ONNX teacher", where=str(self.given), seen=_reason(error)) from error
         return answers
 
 
@@ -153,7 +165,7 @@ def _open(content: bytes, path: Path, device: torch.device) -> onnxruntime.Infer
         return onnxruntime.InferenceSession(content, options, providers=providers)
     except _REFUSALS as error:
         fix = "a whole .onnx file of standard operators that this onnxruntime knows"
-        raise InputError("onnxruntime refuses the ONNX file", where=str(path), seen=_one_line(error), fix=fix) from error
+        raise InputError("onnxruntime refuses the ONNX file", where=str(path), seen=_reason(error), fix=fix) from error
 
 
 def _image_input(session: onnxruntime.InferenceSession, image_size: Sequence[int], path: Path) -> tuple[str, int | None]:
@@ -190,5 +202,7 @@ def _shown(arguments: Any) -> str:
     return "; ".join(f"{one.name} {one.type} {one.shape}" for one in arguments) or "none"
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+def _reason(error: Exception) -> str:
+    """In one line. onnxruntime says first where it stopped, in all length, and last why."""
+    line = " ".join(str(error).split())
+    return line if len(line) <= 500 else f"{line[:200]} … {line[-300:]}"

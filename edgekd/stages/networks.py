@@ -40,4 +40,7 @@ def earlier_network(context: Context, stage: str, kind: str, device: torch.devic
 def onnx_teacher(context: Context, path: Path, device: torch.device) -> nn.Module:
     """What answers for the ONNX file that the teacher's step left, given the images as the student sees them."""
     images = open_images(context)
-    return models.OnnxTeacher(path, classes=len(images.classes), preprocessing=images.preprocessing, device=device)
+    return models.OnnxTeacher(
+        path, classes=len(images.classes), preprocessing=images.preprocessing, device=device,
+        given=context.recipe.weights_file("teacher"),
+    )  # fmt: skip

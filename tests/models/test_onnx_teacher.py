@@ -52,8 +52,9 @@ def written(exported: onnx.ModelProto, tmp_path: Path) -> Callable[..., Path]:
 @pytest.fixture
 def teacher(written: Callable[..., Path], tmp_path: Path) -> Callable[..., OnnxTeacher]:
     def teacher(change: Change = lambda model: None, *, normalization=None, seen=SEEN, classes: int = CLASSES) -> OnnxTeacher:
-        adopt_onnx(written(change), tmp_path / "teacher.onnx", normalization=normalization)
-        return OnnxTeacher(tmp_path / "teacher.onnx", classes=classes, preprocessing=seen)
+        given, adopted = written(change), tmp_path / "teacher.onnx"
+        adopt_onnx(given, adopted, normalization=normalization)
+        return OnnxTeacher(adopted, classes=classes, preprocessing=seen, given=given)
 
     return teacher
 
@@ -176,6 +177,12 @@ def not_a_number(model: onnx.ModelProto) -> None:
     model.graph.output[0].name = "last"
 
 
+def one_image_at_a_time(model: onnx.ModelProto) -> None:
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, CLASSES]), "one_row"))
+    model.graph.node.append(helper.make_node("Reshape", [model.graph.output[0].name, "one_row"], ["last"], name="head/" * 60))
+    model.graph.output[0].name = "last"
+
+
 def bytes_in(model: onnx.ModelProto) -> None:
     model.graph.node.insert(0, helper.make_node("Cast", ["pixels"], [model.graph.input[0].name], to=TensorProto.FLOAT))
     del model.graph.input[:]
@@ -194,13 +201,19 @@ def bytes_in(model: onnx.ModelProto) -> None:
         (then("ReduceMean", keepdims=1), "one row of 4 numbers", "[1, 1] for 4 images"),
         (not_a_number, "not all finite", "4 of 4 rows"),
         (then("Mystery", domain="some.library"), "refuses", "Mystery"),
+        (then("Mystery", name="backbone/" * 60), "refuses", "No Op registered for Mystery"),
+        (
+            one_image_at_a_time,
+            "cannot run",
+            "cannot be reshaped to the requested shape. Input shape:{4,4}, requested shape:{1,4}",
+        ),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_a_file_that_is_no_classifier_of_images_is_refused_in_words(teacher, change: Change, what: str, seen: str) -> None:
     with pytest.raises(InputError, match=what) as caught:
         teacher(change)
-    assert caught.value.where.endswith(".onnx") and seen in caught.value.seen
+    assert caught.value.where.endswith("given.onnx") and seen in caught.value.seen
 
 
 def test_other_classes_and_other_sizes_are_refused_with_what_to_do(teacher) -> None:
