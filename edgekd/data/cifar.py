@@ -60,10 +60,9 @@ def list_cifar(source: str, root: Path) -> Listing:
     version, folder = _found(source, root)
     classes = _class_names(version, folder / version.names)
     wanted = int(source.removeprefix("cifar"))
-    if len(classes) != wanted:
-        raise InputError(
-            f"{source} has {wanted} classes", where=str(folder / version.names), seen=f"{len(classes)} names", fix=_AGAIN
-        )
+    if not wanted == len(classes) == len(set(classes)):
+        seen = f"{len(classes)} names, {len(set(classes))} of them different"
+        raise InputError(f"{source} has {wanted} classes", where=str(folder / version.names), seen=seen, fix=_AGAIN)
     train, test = (_items(version, folder, files, len(classes)) for files in (version.train, (version.test,)))
     counts = len(train), len(test)
     (all_train, all_test), (here_train, here_test) = PUBLISHED, counts
@@ -86,7 +85,7 @@ def _found(source: str, root: Path) -> tuple[Version, Path]:
 def _class_names(version: Version, path: Path) -> tuple[str, ...]:
     if version.name_key:
         names = plain_pickle.read(path).get(version.name_key)
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        if not isinstance(names, list) or not all(isinstance(name, str) and name.isprintable() for name in names):
             raise InputError(
                 "there are no class names", where=str(path), seen=f"{version.name_key}: {type(names).__name__}", fix=_AGAIN
             )

@@ -129,9 +129,20 @@ def test_missing_class_names_are_said(tmp_path: Path) -> None:
     (folder / "batches.meta").write_bytes(python2_pickle({"label_names": ["cat"]}))
     with pytest.raises(InputError, match="has 10 classes"):
         list_cifar("cifar10", folder)
-    (folder / "batches.meta").write_bytes(python2_pickle({"names": ["cat"]}))
-    with pytest.raises(InputError, match="no class names"):
+    for names in ({"names": ["cat"]}, {"label_names": [1]}, {"label_names": ["cat\x1b[31m"]}):
+        (folder / "batches.meta").write_bytes(python2_pickle(names))
+        with pytest.raises(InputError, match="no class names"):
+            list_cifar("cifar10", folder)
+
+
+@pytest.mark.parametrize("version", ["python", "binary"])
+def test_classes_of_the_same_name_are_said_before_anything_is_trained(tmp_path: Path, version: str) -> None:
+    folder, names = WRITE[version](tmp_path, "cifar10"), ["cat", *tiny_cifar.names("cifar10")[2:], "cat"]
+    (folder / "batches.meta").write_bytes(python2_pickle({"label_names": names}))
+    (folder / "batches.meta.txt").write_text("\n".join(names))
+    with pytest.raises(InputError, match="has 10 classes") as error:
         list_cifar("cifar10", folder)
+    assert error.value.seen == "10 names, 9 of them different"
 
 
 def test_a_file_that_would_run_a_command_is_refused_and_runs_nothing(tmp_path: Path) -> None:
