@@ -12,7 +12,7 @@ import click
 
 from edgekd.cli import options
 from edgekd.cli.screen import print_json
-from edgekd.core.signals import interruptible, undisturbed
+from edgekd.core.signals import interruptible
 
 if TYPE_CHECKING:
     from edgekd.pipeline import Sweep
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 )
 @click.option("--jobs", type=click.IntRange(1, 64), default=1, show_default=True, help="So many runs at once, cores shared.")
 @options.overrides
-@options.folder("Folder of the sweep.  [default: runs/<name>-sweep]")
+@options.folder("Folder of the sweep.  [default: runs/<name>-sweep-<digest of the arms>]")
 @click.option("--dry-run", is_flag=True, help="Check every arm and say what is there and what would be made; make nothing.")
 @options.as_json
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
@@ -54,25 +54,17 @@ def sweep(
     Exits with 0 when every run was measured, else with the code of the first error.
     """
     from edgekd.cli.progress import ProgressLog
-    from edgekd.core.files import write_atomic, write_json
-    from edgekd.pipeline import Asked, Sweep, store_of
-    from edgekd.recipe import load
-    from edgekd.report import SWEEP_FILE, render_csv, render_sweep, render_sweep_html, screen_of
+    from edgekd.pipeline import Asked, Sweep
+    from edgekd.report import render_sweep, screen_of
 
     words = tuple(name.strip() for name in (matched or "").split(",") if name.strip())
-    folder = run_dir or options.RUNS / f"{load(recipe, asked['overrides']).name}-sweep"
-    typed = ["edgekd", *_typed()]
-    made = Sweep(Asked(recipe, matched=words, **asked), folder, store_of(folder, options.RUNS), typed)
+    made = Sweep(Asked(recipe, matched=words, **asked), run_dir, options.RUNS, ["edgekd", *_typed()])
     if dry_run:
         _show(made, as_json)
         return
     with interruptible(), ProgressLog(-1 if quiet else 0) as log:
         log({"event": "note", "text": _count(made)})
         document = made.run(jobs, lambda event: None if _is_old(event) else log(event))
-    with undisturbed():
-        write_json(folder / SWEEP_FILE, document)
-        write_atomic(folder / "sweep.csv", render_csv(document))
-        write_atomic(folder / "sweep.html", render_sweep_html(document))
     if as_json:
         print_json(document)
     else:

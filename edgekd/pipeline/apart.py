@@ -44,6 +44,11 @@ class Order:
     resume: tuple[str, ...]
 
 
+def begin(order: Order) -> None:
+    """Withdraw the report that an earlier run left in its folder: should this one die, nobody shall take it for its own."""
+    (order.folder / FILE_NAME).unlink(missing_ok=True)
+
+
 def take(order: Order, listen: Listener) -> EdgekdError | None:
     """Walk it and leave its report in its folder. Returns the error that ended it, or raises what kept it from starting."""
     started = time.time()
@@ -63,6 +68,7 @@ def take_all(orders: Sequence[Order], jobs: int, listen: Listener, finished: Cal
     """
     if jobs == 1 or len(orders) == 1:
         for order in orders:
+            begin(order)
             error = _outcome(order, listen)
             if isinstance(error, Interrupted):
                 raise error
@@ -74,6 +80,7 @@ def take_all(orders: Sequence[Order], jobs: int, listen: Listener, finished: Cal
         while waiting or under_way:
             while waiting and free:
                 order = waiting.pop(0)
+                begin(order)
                 under_way[order.name] = _Child(order, free.pop(0), jobs, heard)
             name, event = heard.get()
             if event is not None:
@@ -130,9 +137,9 @@ class _Child:
         code = self._process.returncode
         if code == -signal.SIGKILL:
             what = "the process of this run was killed (SIGKILL), most likely by the system for want of memory"
-            return EnvironmentProblem(what, where=self.order.name, fix="fewer --jobs")
+            return EnvironmentProblem(what, fix="fewer --jobs")
         how = signal.Signals(-code).name if code < 0 else f"exit status {code}"
-        return EdgekdError(f"the process of this run died ({how})", where=self.order.name, fix="please report it")
+        return EdgekdError(f"the process of this run died ({how})", fix="please report it")
 
     def end(self) -> None:
         """Ask it to; a training is kept first."""

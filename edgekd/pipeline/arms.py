@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 from edgekd.core import InputError, RecipeError
 from edgekd.core.nearest import did_you_mean
@@ -15,6 +16,7 @@ from edgekd.pipeline.ready import require_ready
 from edgekd.recipe import Recipe, Training, load, load_arm
 
 _TRAINS_ONLY = {"image_size", "hflip", "train_per_class"}  # keys of data that leave held-out and test images what they are
+MOST_LETTERS = 120  # of an arm's name: what a chart can show and a folder be called
 # Up to a comma that stands in no brackets and no quotes.
 _VALUE = re.compile(r"""(?:[^,\[{"']|\[[^\]]*\]|\{[^}]*\}|"[^"]*"|'[^']*')+""")
 
@@ -65,24 +67,27 @@ def arms_of(asked: Asked) -> tuple[Arm, ...]:
         raise InputError("a key is varied twice", where="--vary", seen=", ".join(asked.vary), fix="give all its values at once")
     seeds = varied.pop("seed", (str(base.seed),))
     products = [dict(zip(varied, values, strict=True)) for values in product(*varied.values())]
-    own = [(_name(one, base), tuple(f"{key}={value}" for key, value in one.items())) for one in products]
+    own = [_Own(_name(one, base), "--vary", tuple(f"{key}={value}" for key, value in one.items())) for one in products]
     own += [_named(text) for text in asked.arms]
-    names = [name for name, _ in own]
+    names = [one.name for one in own]
+    if long := next((name for name in names if len(name) > MOST_LETTERS), None):
+        what, fix = f"the name of an arm has more than {MOST_LETTERS} letters", '--arm "NAME: key=value …" gives it a shorter one'
+        raise InputError(what, where="--arm", seen=f"{long[:40]}…", fix=fix)
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"two arms are called '{twice[0]}'", where="--arm", seen=twice[0], fix="choose another name")
-    set_by_hand = {text.partition("=")[0].strip() for text in (*asked.overrides, *(one for _, changes in own for one in changes))}
+    set_by_hand = {text.partition("=")[0].strip() for text in (*asked.overrides, *(text for one in own for text in one.changes))}
     pinned = base.teacher.seed is None and not set_by_hand & {"teacher", "teacher.seed"}
-    shared = (*asked.overrides, *([f"teacher.seed={base.seed}"] if pinned else []))
+    shared = [*asked.overrides, *([f"teacher.seed={base.seed}"] if pinned else [])]
     arms = _valid(asked.recipe, shared, own, seeds)
     _require_same_images(arms)
     return arms
 
 
-def with_epochs(arm: Arm, epochs: int, times: float) -> Arm:
-    """The arm again, trained for so many epochs, which take ``times`` its time."""
+def with_epochs(arm: Arm, epochs: int) -> Arm:
+    """The arm again, trained for so many epochs."""
     recipes = {seed: _longer(recipe, epochs) for seed, recipe in arm.recipes.items()}
     changes = (*arm.changes, f"distill.epochs={epochs}")
-    return replace(arm, name=f"{arm.name} ×{times:.1f} time", changes=changes, recipes=recipes, matched=arm.name)
+    return replace(arm, name=f"{arm.name} ×{epochs / arm.epochs:.4g} epochs", changes=changes, recipes=recipes, matched=arm.name)
 
 
 def _longer(recipe: Recipe, epochs: int) -> Recipe:
@@ -98,17 +103,23 @@ def chosen(name: str, arms: Sequence[Arm], option: str) -> Arm:
     return arms[names.index(name)]
 
 
-def _valid(
-    path: Path, shared: Sequence[str], own: Sequence[tuple[str, tuple[str, ...]]], seeds: Sequence[str]
-) -> tuple[Arm, ...]:
+class _Own(NamedTuple):
+    """What the user wrote for one arm, and by which option."""
+
+    name: str
+    option: str
+    changes: tuple[str, ...]
+
+
+def _valid(path: Path, shared: Sequence[str], own: Sequence[_Own], seeds: Sequence[str]) -> tuple[Arm, ...]:
     arms: list[Arm] = []
     wrong: dict[str, RecipeError] = {}
-    for name, changes in own:
+    for name, option, changes in own:
         recipes: dict[int, Recipe] = {}
         left_out: tuple[str, ...] = ()
         for seed in seeds:
             try:
-                recipe, left_out = load_arm(path, shared, (*changes, f"seed={seed}"))
+                recipe, left_out = load_arm(path, {"--set": shared, "--vary": [f"seed={seed}"]}, option, changes)
                 require_ready(recipe)
                 recipes[recipe.seed] = recipe
             except RecipeError as error:
@@ -118,6 +129,8 @@ def _valid(
         first, *others = wrong.values()
         first.others = tuple(others)
         raise first
+    if len(arms[0].recipes) < len(seeds):
+        raise InputError("a seed is given twice", where="--vary", seen=f"seed={','.join(seeds)}", fix="name it once")
     if len(set(folders := [arm.folder(0) for arm in arms])) < len(arms):
         raise InputError("the names of two arms are too alike", where="--arm", seen=", ".join(folders), fix="letters and digits")
     return tuple(arms)
@@ -146,7 +159,7 @@ def _varied(text: str) -> tuple[str, tuple[str, ...]]:
     return key.strip(), found
 
 
-def _named(text: str) -> tuple[str, tuple[str, ...]]:
+def _named(text: str) -> _Own:
     name, colon, rest = text.partition(":")
     try:
         changes = tuple(shlex.split(rest))
@@ -157,7 +170,7 @@ def _named(text: str) -> tuple[str, tuple[str, ...]]:
         raise InputError("--arm takes a name, ':' and key=value, with spaces between", where="--arm", seen=text, fix=fix)
     if any(one.partition("=")[0] == "seed" for one in changes):
         raise InputError("seeds are of all arms, not of one", where="--arm", seen=text, fix="--vary seed=0,1,2")
-    return name.strip(), changes
+    return _Own(name.strip(), f"--arm {name.strip()}:", changes)
 
 
 def _name(values: Mapping[str, str], base: Recipe) -> str:

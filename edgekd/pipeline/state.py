@@ -24,7 +24,7 @@ class State:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        kept = _read(path)
+        kept = remembered(path)
         self._smoke = bool(kept.get("smoke")) if path.exists() else None
         self._images: Mapping[str, Any] = {}
         with suppress(KeyError, TypeError, ValueError):
@@ -76,16 +76,17 @@ class Openings:
         self._path = path
 
     def of(self, digest: str) -> int:
-        count = _read(self._path).get(digest, 0)
+        count = remembered(self._path).get(digest, 0)
         return count if isinstance(count, int) else 0
 
     def add(self, digest: str) -> None:
         """Call before the test split is read."""
         with locked(self._path.with_suffix(".lock"), "the count of test openings", wait_s=_OTHERS_COUNT_S):
-            write_json(self._path, {**_read(self._path), digest: self.of(digest) + 1})
+            write_json(self._path, {**remembered(self._path), digest: self.of(digest) + 1})
 
 
-def _read(path: Path) -> dict[str, Any]:
+def remembered(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; empty if the file is missing or damaged."""
     try:
         kept = json.loads(path.read_text())
     except (OSError, ValueError):

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
+import math
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,10 @@ from typing import Any
 from edgekd import report
 from edgekd.core import EdgekdError, InputError, digest
 from edgekd.core.duration import in_words
-from edgekd.core.files import write_json
+from edgekd.core.files import write_atomic, write_json
+from edgekd.core.lock import locked
 from edgekd.core.nearest import did_you_mean
+from edgekd.core.signals import undisturbed
 from edgekd.data import Description
 from edgekd.pipeline.apart import Order, take_all
 from edgekd.pipeline.arms import Arm, Asked, arms_of, chosen, with_epochs
@@ -22,10 +24,10 @@ from edgekd.pipeline.chain import CHAIN, STAGES, Step, steps
 from edgekd.pipeline.document import environment
 from edgekd.pipeline.keys import Keys, key_of
 from edgekd.pipeline.plan import PlannedStep, planned_steps
-from edgekd.pipeline.runner import Listener
-from edgekd.pipeline.state import Openings
+from edgekd.pipeline.runner import Listener, store_of
+from edgekd.pipeline.state import Openings, remembered
 from edgekd.pipeline.store import Store
-from edgekd.report import FILE_NAME, ArmPart, Document, RunPart
+from edgekd.report import ArmPart, Document
 
 MATCHED_FILE = "matched.json"
 
@@ -47,16 +49,21 @@ class Prospect:
 class Sweep:
     """What was asked, checked: every arm valid, before anything trains.
 
-    folder: of the sweep; store: its steps. words: the command that makes it. Raises InputError and RecipeError.
+    folder: of the sweep; if None, one below ``runs`` that no other set of arms has. words: the command that makes it.
+    Raises InputError, RecipeError.
     """
 
-    def __init__(self, asked: Asked, folder: Path, store: Path, words: Sequence[str]) -> None:
+    def __init__(self, asked: Asked, folder: Path | None, runs: Path, words: Sequence[str]) -> None:
         after = [stage.name for stage in CHAIN[list(STAGES).index("distill") :]]
         if asked.until not in after:
             what = f"a sweep cannot end at '{asked.until}'{did_you_mean(asked.until, after)}"
             raise InputError(what, where="--until", seen=asked.until, fix="one of: " + ", ".join(after))
-        self.asked, self.folder, self.store, self.words = asked, folder, store, tuple(words)
+        self.asked, self.words = asked, tuple(words)
         self.arms = arms_of(asked)
+        self.recipe = next(iter(self.arms[0].recipes.values()))
+        self.digest = digest([[arm.name, [recipe.as_json() for recipe in arm.recipes.values()]] for arm in self.arms])
+        self.folder = folder or runs / f"{self.recipe.name}-sweep-{self.digest[:8]}"
+        self.store = store_of(self.folder, runs)
         self.baseline = chosen(asked.baseline, self.arms, "--baseline").name if asked.baseline else self.arms[0].name
         self.to_match = [chosen(name, self.arms, "--matched") for name in asked.matched]
         if idle := next((arm.name for arm in self.to_match if not arm.epochs), None):
@@ -79,37 +86,52 @@ class Sweep:
         return found
 
     def run(self, jobs: int, listen: Listener) -> dict[str, Any]:
-        """Make or reuse everything; returns the document. Raises Interrupted: the same command goes on."""
+        """Make or reuse everything; leaves the document in the folder and returns it. Raises Interrupted: the same command goes
+        on. LockedError: another process makes this sweep. InputError: the folder holds another."""
         started = time.time()
-        rows = self._measured(self.arms, jobs, listen)
-        if matched := self._matched(rows, listen):
-            rows += self._measured(matched, jobs, listen)
-        return self._document(rows, started)
+        with locked(self.folder / ".lock", f"the sweep {self.folder}"):
+            self._require_own_folder()
+            rows = self._measured(self.arms, jobs, listen)
+            if matched := self._matched(rows, listen):
+                rows += self._measured(matched, jobs, listen)
+            with undisturbed():
+                document = self._document(rows, started)
+                write_json(self.folder / report.SWEEP_FILE, document)
+                write_atomic(self.folder / "sweep.csv", report.render_csv(document))
+                write_atomic(self.folder / "sweep.html", report.render_sweep_html(document))
+        return document
+
+    def _require_own_folder(self) -> None:
+        """Neither may overwrite the other's table and runs. Raises InputError: the folder has the table of other arms."""
+        found = remembered(self.folder / report.SWEEP_FILE)
+        if found.get("digest", self.digest) != self.digest:
+            what, fix = "this folder holds the sweep of other arms", f"another --run-dir, or remove {report.SWEEP_FILE}"
+            raise InputError(what, where=str(self.folder), seen=str(found.get("command")), fix=fix)
 
     def _measured(self, arms: Sequence[Arm], jobs: int, listen: Listener) -> list[ArmPart]:
         """Teachers first, then every run whose teacher is there."""
         prospects = self.prospects(arms)
-        for one in prospects:
-            (self._folder(one) / FILE_NAME).unlink(missing_ok=True)  # else a run that dies would show an earlier one
         to_teach = {one.teacher: one for one in reversed(prospects) if one.steps[0].status != "cached"}
         lessons = {f"teacher of {one.name}" if len(to_teach) > 1 else "for all": one for one in to_teach.values()}
         without: dict[str, EdgekdError] = {}
 
         def taught(order: Order, error: EdgekdError | None) -> None:
             if error is not None:
+                error.where = error.where or "teacher"
                 without[lessons[order.name].teacher] = error
 
         take_all([self._order(one, name, "teacher") for name, one in lessons.items()], jobs, listen, taught)
-        results: dict[str, EdgekdError | None] = {one.name: without.get(one.teacher) for one in prospects}
+        failed: dict[str, EdgekdError | None] = {}
         able = [one for one in prospects if one.teacher not in without]
         count = _Count(len(able), listen)
 
         def ended(order: Order, error: EdgekdError | None) -> None:
-            results[order.name] = error
+            failed[order.name] = error
             count.another(order.name, error)
 
         take_all([self._order(one, one.name, self.asked.until) for one in able], jobs, listen, ended)
-        return [self._part(arm, [one for one in prospects if one.arm is arm], results) for arm in arms]
+        found = [(one, without.get(one.teacher) or self._left_by(one, failed[one.name])) for one in prospects]
+        return [self._part(arm, [(one, what) for one, what in found if one.arm is arm]) for arm in arms]
 
     def _folder(self, one: Prospect) -> Path:
         return self.folder / one.arm.folder(one.seed)
@@ -117,51 +139,53 @@ class Sweep:
     def _order(self, one: Prospect, name: str, until: str) -> Order:
         return Order(name, one.arm.recipes[one.seed], self._folder(one), self.store, until, self.words)
 
-    def _part(self, arm: Arm, runs: Sequence[Prospect], results: Mapping[str, EdgekdError | None]) -> ArmPart:
-        found: list[RunPart] = []
-        for one in runs:
-            document: Document | EdgekdError
-            try:
-                document = report.read(self._folder(one))
-            except EdgekdError as nothing:
-                document = results[one.name] or nothing
-            found.append(report.run_part(one.seed, arm.folder(one.seed), document))
+    def _left_by(self, one: Prospect, error: EdgekdError | None) -> Document | EdgekdError:
+        """The report of a run that has ended, or why there is none."""
+        try:
+            return report.read(self._folder(one))
+        except EdgekdError as nothing:
+            return error or nothing
+
+    def _part(self, arm: Arm, runs: Sequence[tuple[Prospect, Document | EdgekdError]]) -> ArmPart:
         return ArmPart(
             name=arm.name, baseline=arm.name == self.baseline, changes=list(arm.changes), left_out=list(arm.left_out),
-            matched=arm.matched, runs=found,
+            matched=arm.matched, runs=[report.run_part(one.seed, arm.folder(one.seed), found) for one, found in runs],
         )  # fmt: skip
 
     def _matched(self, rows: Sequence[ArmPart], listen: Listener) -> tuple[Arm, ...]:
-        """The arms that repeat others for as long as the dearest takes. How many epochs that is, is measured once and remembered:
-        measured again, it would be another training. An arm that would get the epochs it has is not repeated."""
-        recipes = [[arm.name, [recipe.as_json() for recipe in arm.recipes.values()]] for arm in self.arms]
-        path, of = self.folder / MATCHED_FILE, digest([recipes, self.described.digest if self.described else None])
-        kept, seconds = _kept(path, of), report.training_seconds(rows)
-        dearest = max(seconds.values(), default=0.0)
-        found = []
+        """The arms that repeat others for no less time than the dearest takes. How many epochs that is, is measured once, of
+        all that trains, and remembered: measured again, it would be another training."""
+        if not self.to_match:
+            return ()
+        path, of = self.folder / MATCHED_FILE, digest([self.digest, self.described.digest if self.described else None])
+        kept = remembered(path)
+        epochs = kept["epochs"] if kept.get("of") == of else {}
+        if any(arm.name not in epochs for arm in self.to_match):
+            trained = [(arm, row) for arm, row in zip(self.arms, rows, strict=True) if arm.epochs]
+            if untimed := [arm.name for arm, row in trained if any(run.seconds is None for run in row.runs)]:
+                text = f"--matched waits: not every seed of {', '.join(untimed)} was trained, so the dearest arm is not known"
+                listen({"event": "note", "text": text})
+                return ()
+            seconds = report.training_seconds(rows)
+            dearest = max(seconds.values())
+            epochs = {arm.name: math.ceil(arm.epochs * (dearest / seconds[arm.name])) for arm, _ in trained}
+            write_json(path, {"of": of, "epochs": epochs})
         for arm in self.to_match:
-            if arm.name not in kept and arm.name in seconds:
-                times = dearest / seconds[arm.name]
-                kept[arm.name] = {"epochs": round(arm.epochs * times), "times": times}
-            if arm.name in kept and kept[arm.name]["epochs"] != arm.epochs:
-                found.append(with_epochs(arm, int(kept[arm.name]["epochs"]), kept[arm.name]["times"]))
-            elif arm.name in kept:
-                listen({"event": "note", "text": f"{arm.name} takes as long as the dearest arm already: not repeated"})
-        if kept:
-            write_json(path, {"of": of, "arms": kept})
-        return tuple(found)
+            if epochs[arm.name] == arm.epochs:
+                listen({"event": "note", "text": f"{arm.name} is the dearest arm: not repeated"})
+        return tuple(with_epochs(arm, epochs[arm.name]) for arm in self.to_match if epochs[arm.name] > arm.epochs)
 
     def _document(self, rows: Sequence[ArmPart], started: float) -> dict[str, Any]:
-        folders = [self.folder / run.folder for row in rows for run in row.runs]
-        documents = [report.read(folder) for folder in folders if (folder / FILE_NAME).is_file()]
+        documents = [report.read(self.folder / run.folder) for row in rows for run in row.runs if run.teacher]
         errors = [EdgekdError.from_json(run.error.model_dump()) for row in rows for run in row.runs if run.error]
-        recipe, described = next(iter(self.arms[0].recipes.values())), self.described
+        described = self.described
         return {
             "schema": 1,
             "exit_code": errors[0].exit_code if errors else 0,
             "sweep": str(self.folder),
             "recipe": str(self.asked.recipe),
-            "name": recipe.name,
+            "name": self.recipe.name,
+            "digest": self.digest,
             "command": shlex.join(self.words),
             "until": self.asked.until,
             "baseline": self.baseline,
@@ -169,7 +193,7 @@ class Sweep:
             "teachers": [one.model_dump(mode="json") for one in report.teachers_of(documents)],
             "arms": [one.model_dump(mode="json") for one in report.tabulated(rows, self.baseline)],
             "test_opened": Openings(self.store / "test_opened.json").of(described.digest) if described else None,
-            "data": {"source": recipe.data.source, **described.as_json()} if described else None,
+            "data": {"source": self.recipe.data.source, **described.as_json()} if described else None,
             "environment": environment(),
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(started)),
             "seconds": round(time.time() - started, 3),
@@ -189,13 +213,3 @@ class _Count:
         self.listen(
             {"event": "note", "text": f"[{self.done}/{self.total}] {name}: {f'failed: {error}' if error else 'done'}{rest}"}
         )
-
-
-def _kept(path: Path, of: str) -> dict[str, dict[str, float]]:
-    """What was decided for these very arms before; nothing if the file is missing or damaged."""
-    try:
-        kept = json.loads(path.read_text())
-        arms = kept["arms"].items() if kept["of"] == of else ()
-        return {str(name): {"epochs": int(one["epochs"]), "times": float(one["times"])} for name, one in arms}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}

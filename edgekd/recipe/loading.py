@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,18 +37,22 @@ def loads(text: str, name: str, folder: Path, overrides: Sequence[str] = ()) -> 
     return _validated(data, set_options.apply(data, source, overrides))
 
 
-def load_arm(path: str | Path, shared: Sequence[str], own: Sequence[str]) -> tuple[Recipe, tuple[str, ...]]:
+def load_arm(
+    path: str | Path, shared: Mapping[str, Sequence[str]], option: str, own: Sequence[str]
+) -> tuple[Recipe, tuple[str, ...]]:
     """The recipe of one arm of a comparison, and the keys left out of its distill section. Raises as ``load`` does.
 
-    shared: overrides of all arms; own: of this one. Where ``own`` names another method than the recipe's, what the file says
-    about its method is left out, for it was chosen for that one; of ``shared``, what the method does not have. Keys of training
-    stay; a key no method has stays too, and is an error.
+    shared: overrides of all arms, by the option they were written with; own: of this one, with ``option``. Where ``own`` names
+    another method than the recipe's, what the file says about its method is left out, for it was chosen for that one; of
+    ``shared``, what the method does not have. Keys of training stay; a key no method has stays too, and is an error.
     """
     data, source = _parsed(_read(Path(path)), str(path), Path(path).parent)
+    for name, texts in shared.items():
+        source = set_options.apply(data, source, texts, name)
     before = copy.deepcopy(data)
-    set_options.apply(before, source, shared)
-    source = set_options.apply(data, source, [*shared, *own])
-    left_out = _of_another_method(before.get("distill"), data.get("distill"), _keys(shared), _keys(own))
+    source = set_options.apply(data, source, own, option)
+    of_all = _keys([text for texts in shared.values() for text in texts])
+    left_out = _of_another_method(before.get("distill"), data.get("distill"), of_all, _keys(own))
     for key in left_out:
         del data["distill"][key]
     return _validated(data, source), left_out

@@ -28,7 +28,7 @@ class Places(NamedTuple):
 
 @dataclass(frozen=True)
 class Source:
-    """name: the file as the user gave it. places: of every key and value. overrides: the ``--set`` that wrote a path."""
+    """name: the file as the user gave it. places: of every key and value. overrides: what wrote a path, "--set a.b=c"."""
 
     name: str
     text: str
@@ -41,14 +41,14 @@ class Source:
         return RecipeError(problem.what, where=where, seen=problem.seen, fix=problem.fix, snippet=snippet)
 
     def order(self, problem: Problem) -> tuple[int, int]:
-        """Sorts problems as a reader meets them: in the file, then in the ``--set`` options."""
+        """Sorts problems as a reader meets them: in the file, then in the options."""
         if override := self._override(problem.path):
             return len(self.text) + 1, list(self.overrides.values()).index(override)
         return self._place(problem.path, problem.on)
 
     def _locate(self, path: Keys, on: Literal["key", "value"]) -> tuple[str, str | None]:
         if override := self._override(path):
-            return f"--set {override}", None
+            return override, None
         place = self._place(path, on)
         return f"{self.name}:{place.line}:{place.column}", snippet(self.text, place)
 
@@ -58,9 +58,9 @@ class Source:
                 return self.overrides[path[:length]]
             if path[:length] in self.places:
                 return None
-            for written, text in self.overrides.items():
+            for written, option in self.overrides.items():
                 if written[:length] == path[:length]:
-                    return text
+                    return option
         return None
 
     def _place(self, path: Keys, on: Literal["key", "value"]) -> Place:

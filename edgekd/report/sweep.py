@@ -89,6 +89,7 @@ class SweepDocument(_Part):
     sweep: str = Field(description="the sweep's folder")
     recipe: str
     name: str
+    digest: str | None = Field(None, description="of the recipes of all arms and seeds: another set of arms has another")
     command: str = Field(description="makes, or goes on with, this sweep")
     until: str
     baseline: str
@@ -201,6 +202,7 @@ def _difference(arm: ArmPart, against: ArmPart) -> DifferencePart | None:
         differences = [(a.value or 0.0) - (b.value or 0.0) for a, b in both]
         least = 1 / both[0][0].n
         value, low, high = difference_over_seeds(differences, least)
+        low, high = max(low, -1.0), min(high, 1.0)  # shares differ by no more
         needed = seeds_to_tell(value, max(stdev(differences), least))
         return _judged(value, low, high, "seeds", len(both), needed)
     return paired_on_images(*both[0]) if both else None

@@ -45,7 +45,7 @@ def differences(document: SweepDocument) -> str:
     """A row for each arm that is compared: its difference to the baseline, its interval, and behind it that of each seed."""
     arms = [arm for arm in document.arms if arm.difference]
     base = next(arm for arm in document.arms if arm.baseline)
-    width, left, right, top, row = 940, 250, 190, 14, 38
+    width, left, right, top, row = 940, 24, 190, 14, 52
     bottom = top + row * len(arms)
     seeds = {arm.name: _by_seed(arm, base) for arm in arms}
     edges = [0.0, *(edge for arm in arms if (gap := arm.difference) for edge in (100 * gap.low, 100 * gap.high))]
@@ -61,11 +61,11 @@ def differences(document: SweepDocument) -> str:
     axis = f"test top-1 minus that of {document.baseline}, percentage points (bar: 95 % interval; small dots: seeds)"
     canvas.text((left + width - right) / 2, bottom + 40, axis, "axis", "middle")
     for at, arm in enumerate(arms):
-        gap, y = arm.difference, top + row * (at + 0.5)
+        gap, y = arm.difference, top + row * at + 34
         if gap is None:
             continue
         css, words = _COLOURS[gap.verdict], f"{percent(gap.value, sign=True)} {interval_text(gap)}"
-        canvas.text(left - 14, y + 4, arm.name, "label", "end")
+        canvas.text(left, y - 18, arm.name, "label")
         canvas.line(x(100 * gap.low), y, x(100 * gap.high), y, f"whisker {css}")
         for seed, value in seeds[arm.name].items():
             canvas.dot(x(max(ticks[0], min(ticks[-1], 100 * value))), y, 2.5, "seed", f"seed {seed}: {percent(value, sign=True)}")

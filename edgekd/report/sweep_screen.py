@@ -47,7 +47,8 @@ def cells(arm: ArmPart) -> tuple[str, ...]:
     noise = "baseline" if arm.baseline else noise_text(gap)
     cost = [f"×{ratio:.2f}" if ratio else "" for ratio in (arm.time_ratio, arm.image_ratio)]
     known = percent(held_out.mean) if held_out else MISSING
-    return arm.name, spread_text(test), str(test.n if test else 0), known, difference, span, noise, *cost
+    n, of = test.n if test else 0, len(arm.runs)
+    return arm.name, spread_text(test), str(n) if n == of else f"{n} of {of}", known, difference, span, noise, *cost
 
 
 def interval_text(gap: DifferencePart) -> str:
@@ -63,7 +64,9 @@ def render_sweep(document: SweepDocument | Mapping[str, Any], *, width: int = PI
         lines += prose(f"{name:<10}{text}", width, hang=" " * 10)
     failed = sum(run.error is not None for arm in document.arms for run in arm.runs)
     runs = sum(len(arm.runs) for arm in document.arms)
-    last = f"{runs} runs measured" if not failed else f"{failed} of {runs} runs FAILED (exit {document.exit_code})"
+    last = (
+        f"{runs} run{'s' * (runs > 1)} measured" if not failed else f"{failed} of {runs} runs FAILED (exit {document.exit_code})"
+    )
     return printed([*lines, Text(last, style="bold red" if failed else "green")], color)
 
 
@@ -147,10 +150,12 @@ def how(document: SweepDocument) -> str:
         said.append("differences are paired by seed, intervals are Student's t over seeds: other trainings, the same test images")
     if "images" in over:
         said.append("one seed: intervals are over images (paired, Bonett-Price) and say nothing about another training")
+    if any(arm.test_top1 and arm.test_top1.n < len(arm.runs) for arm in document.arms):
+        said.append("means over some of the seeds only compare badly; a difference is over the seeds that both arms have")
     if compared > 4:
         said.append(f"of {compared} comparisons at 95 %, one in twenty looks like more than noise by chance")
     places = {(run.device, run.threads) for arm in document.arms for run in arm.runs if run.seconds is not None}
     if len(places) > 1:
-        said.append(f"trained on {', '.join(sorted(f'{where} with {n} threads' for where, n in places))}: times compare badly")
+        said.append(f"trained on {', '.join(sorted(f'{where} (threads: {n})' for where, n in places))}: times compare badly")
     cost = f"time and images of the training are relative to {document.baseline}"
     return "; ".join([*said, f"{cost}; what a teacher that learns costs is in the time only"])

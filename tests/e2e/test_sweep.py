@@ -63,7 +63,7 @@ def test_the_same_command_finishes_it_with_one_teacher_and_every_run_measured(sw
     images = {arm["name"]: arm["runs"][0]["images"] for arm in document["arms"]}
     assert images == {"label": {"student": 80}, "kd": {"student": 80, "teacher": 80}}
     assert {arm["name"]: arm["left_out"] for arm in document["arms"]} == {"kd": [], "label": ["temperature"]}
-    assert {path.name for path in (folder / "runs/tiny-sweep").iterdir()} >= {"sweep.json", "sweep.csv", "sweep.html"}
+    assert {path.name for path in (folder / document["sweep"]).iterdir()} >= {"sweep.json", "sweep.csv", "sweep.html"}
 
 
 def test_again_it_makes_nothing_and_never_imports_torch(swept):
@@ -78,7 +78,7 @@ def test_again_it_makes_nothing_and_never_imports_torch(swept):
 
 def test_its_runs_open_as_reports_and_compare_image_by_image(swept):
     folder, _, document = swept
-    kd, label = (f"runs/tiny-sweep/{name}/seed-0" for name in ("kd", "label"))
+    kd, label = (f"{document['sweep']}/{name}/seed-0" for name in ("kd", "label"))
     assert "exam" in edgekd("report", kd, cwd=folder).stdout
     compared = document_of(edgekd("compare", label, kd, "--json", cwd=folder))
     how = {one["step"]: one["how"] for one in compared["measurements"] if one["name"] == "top1"}

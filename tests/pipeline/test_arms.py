@@ -54,21 +54,22 @@ def test_an_arm_by_hand_stands_beside_the_products(asked):
 
 
 @pytest.mark.parametrize(
-    ("vary", "more", "words"),
+    ("vary", "more", "where", "words"),
     [
-        (("distill.method=kdd,label",), {}, "unknown method 'kdd'"),
-        (("distill.metod=kd,label",), {}, "metod"),
-        (("distill.method=kd,label",), {"overrides": ("distill.temprature=2",)}, "temprature"),
-        (("distill.epochs=0,1",), {}, "distill.epochs"),
-        (("student.model=mobilenet_v2,mobilnet_v2",), {}, "mobilnet_v2"),
-        (("seed=0,x",), {}, "seed"),
-        ((), {"arms": ("a: distill.temperature=8",)}, "temperature"),
+        (("distill.method=kdd,label",), {}, "--vary distill.method=kdd", "unknown method 'kdd'"),
+        (("distill.metod=kd,label",), {}, "--vary distill.metod=kd", "metod"),
+        (("distill.method=kd,label",), {"overrides": ("distill.temprature=2",)}, "--set distill.temprature=2", "temprature"),
+        (("distill.epochs=0,1",), {}, "--vary distill.epochs=0", "distill.epochs"),
+        (("student.model=mobilenet_v2,mobilnet_v2",), {}, "--vary student.model=mobilnet_v2", "mobilnet_v2"),
+        (("seed=0,x",), {}, "--vary seed=x", "seed"),
+        ((), {"arms": ("a: distill.temperature=8",)}, "--arm a: distill.temperature=8", "temperature"),
+        ((), {"arms": ("a: =8",)}, "--arm a: =8", "takes a dotted key"),
     ],
 )
-def test_a_typo_in_key_or_value_is_told_before_anything_trains(asked, vary, more, words):
+def test_a_typo_in_key_or_value_is_told_before_anything_trains_at_the_option_it_was_written_with(asked, vary, more, where, words):
     with pytest.raises(RecipeError) as caught:
         asked(*vary, **more)
-    assert words in str([str(caught.value), caught.value.seen, *map(str, caught.value.others)])
+    assert caught.value.where == where and words in str([str(caught.value), caught.value.seen])
 
 
 @pytest.mark.parametrize(
@@ -79,6 +80,8 @@ def test_a_typo_in_key_or_value_is_told_before_anything_trains(asked, vary, more
         (("distill.method=kd,,sld",), (), "takes a dotted key"),
         (("distill.method=kd,kd",), (), "twice"),
         (("seed=0", "seed=1"), (), "varied twice"),
+        (("seed=0,1,00",), (), "a seed is given twice"),
+        ((), (f"{'a' * 300}: distill.epochs=2",), "more than 120 letters"),
         ((), ("no colon",), "takes a name"),
         ((), (": distill.epochs=2",), "takes a name"),
         ((), ("a: 'open",), "takes a name"),
@@ -119,8 +122,8 @@ def test_without_an_arm_the_recipe_is_the_only_one(asked):
 
 def test_an_arm_of_equal_time_only_trains_longer(asked):
     (arm,) = asked()
-    longer = with_epochs(arm, 7, 2.33)
-    assert (longer.name, longer.matched, longer.recipes[0].distill.epochs) == ("sld ×2.3 time", "sld", 7)
+    longer = with_epochs(arm, 7)
+    assert (longer.name, longer.matched, longer.recipes[0].distill.epochs) == ("sld ×2.333 epochs", "sld", 7)
     assert longer.folder(0) != arm.folder(0)
     same = longer.recipes[0].model_copy(update={"distill": arm.recipes[0].distill})
     assert same.as_json() == arm.recipes[0].as_json()
@@ -129,4 +132,4 @@ def test_an_arm_of_equal_time_only_trains_longer(asked):
 def test_without_a_method_of_its_own_an_arm_is_read_as_any_recipe(tmp_path):
     (tmp_path / "r.yaml").write_text(SLD)
     with pytest.raises(RecipeError):  # kd_weight is not label's, and nobody varies the method
-        load_arm(tmp_path / "r.yaml", ("distill.method=label",), ("seed=1",))
+        load_arm(tmp_path / "r.yaml", {"--set": ["distill.method=label"]}, "--vary", ["seed=1"])

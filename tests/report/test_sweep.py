@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+from xml.etree import ElementTree
 
 import pytest
 import sweep_example
@@ -94,6 +95,8 @@ def test_a_failed_run_is_told_and_the_last_line_counts_it():
     arms[3] = arms[3].model_copy(update={"runs": [arms[3].runs[0], broken, arms[3].runs[2]]})
     made = document(arms=arms, exit_code=2)
     assert {one["name"]: one["test_top1"]["n"] for one in made["arms"]}["ffkd"] == 2
+    row = next(line for line in render_sweep(made, width=200).split("\n") if line.startswith("ffkd"))
+    assert "2 of 3" in row and "means over some of the seeds only compare badly" in render_sweep(made, width=500)
     sentence = "ffkd, seed 1: distill epoch 2 step 3: loss is not finite; try: lower distill.learning_rate"
     assert f"failed    {sentence}" in render_sweep(made, width=200)
     assert render_sweep(made).endswith("1 of 12 runs FAILED (exit 2)")
@@ -109,6 +112,25 @@ def test_an_arm_without_a_number_comes_last_and_breaks_nothing():
     render_sweep_html(made), render_csv(made)
 
 
+def test_one_run_is_no_plural():
+    assert render_sweep(document(seeds=(0,), arms=[arm("kd", (0,))])).endswith("\n1 run measured")
+
+
+def test_no_interval_reaches_beyond_what_shares_can_differ_by():
+    """Two seeds that differ much: Student's t would go on to ±400 points."""
+    kd, runs = arm("kd", (0, 1)), [sweep_example.run("sld", seed, top1) for seed, top1 in ((0, 0.9), (1, 0.2))]
+    (row,) = [one for one in tabulated([kd, kd.model_copy(update={"name": "odd", "runs": runs})], "kd") if one.name == "odd"]
+    assert (row.difference.low, row.difference.high) == (-1, 1)
+
+
+def test_the_chart_shows_the_whole_of_a_long_name():
+    name = "a" * 120
+    made = document(arms=[arm("kd", (0, 1)), arm("sld", (0, 1)).model_copy(update={"name": name})])
+    chart = ElementTree.fromstring(re.search(r"<svg.*?</svg>", render_sweep_html(made), re.DOTALL)[0])
+    (shown,) = [text for text in chart.iter("text") if text.text == name]
+    assert shown.get("text-anchor") == "start" and float(shown.get("x")) + 7 * len(name) < float(chart.get("viewBox").split()[2])
+
+
 def test_times_are_of_all_cores_on_cpus_and_of_the_wall_elsewhere():
     kd = arm("kd", (0, 1))
     assert training_seconds([kd])["kd"] == pytest.approx(1.9 * 13)
@@ -119,7 +141,7 @@ def test_times_are_of_all_cores_on_cpus_and_of_the_wall_elsewhere():
 def test_trainings_on_other_numbers_of_threads_are_told():
     kd, sld = arm("kd", (0, 1)), arm("sld", (0, 1))
     slow = sld.model_copy(update={"runs": [run.model_copy(update={"threads": 1}) for run in sld.runs]})
-    assert "trained on cpu with 1 threads, cpu with 2 threads: times compare badly" in render_sweep(
+    assert "trained on cpu (threads: 1), cpu (threads: 2): times compare badly" in render_sweep(
         document(arms=[kd, slow]), width=500
     )
 
