@@ -46,7 +46,8 @@ class Order:
 
 def begin(order: Order) -> None:
     """Withdraw the report that an earlier run left in its folder: should this one die, nobody shall take it for its own."""
-    (order.folder / FILE_NAME).unlink(missing_ok=True)
+    with contextlib.suppress(NotADirectoryError):  # the run itself says so
+        (order.folder / FILE_NAME).unlink(missing_ok=True)
 
 
 def take(order: Order, listen: Listener) -> EdgekdError | None:

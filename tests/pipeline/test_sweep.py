@@ -193,6 +193,13 @@ def test_a_file_is_no_folder_for_a_sweep(sweep):
         sweep("seed=0,1", folder=sweep.folder / "toy.yaml")
 
 
+def test_a_file_where_a_run_goes_fails_that_run_alone(sweep):
+    folder = Path(sweep("seed=0,1").sweep)
+    shutil.rmtree(folder / "label/seed-1")
+    (folder / "label/seed-1").touch()
+    assert [run.error and run.error.code for run in sweep("seed=0,1").arms[0].runs] == [None, "input"]
+
+
 def test_a_run_whose_process_dies_is_named_once(sweep, monkeypatch):
     dies = lambda command, **more: subprocess.Popen(["sh", "-c", "kill -9 $$"], **more)  # noqa: E731
     monkeypatch.setattr(apart, "subprocess", SimpleNamespace(Popen=dies, PIPE=subprocess.PIPE))
