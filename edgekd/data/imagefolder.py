@@ -26,12 +26,12 @@ def list_images(root: Path) -> Listing:
     """Items by part, named by their path below the part's folder; notes say what was passed over.
 
     Raises InputError: no such folder, no images, an empty class folder, fewer than two classes, val or test with other classes
-    than train, a misnamed part. Raises EnvironmentProblem: a folder that may not be read.
+    than train, a misnamed part, a link that leads nowhere. Raises EnvironmentProblem: a folder that may not be read.
     """
     if not root.is_dir():
         what = "the data path is a file, not a folder" if root.exists() else "the data folder does not exist"
         raise InputError(what, where="data.path", seen=str(root), fix=f"give the folder that holds {_SHAPE}")
-    folders = {path.name: path for path in _visible(root) if path.is_dir()}
+    folders = {path.name: path for path in _folders(root)}
     notes: list[str] = []
     parts: dict[Part, Path] = {"all": root}
     if "train" in folders and folders.keys() & {"val", "test"}:
@@ -60,7 +60,7 @@ def list_images(root: Path) -> Listing:
 
 def read_part(folder: Path, notes: list[str]) -> tuple[tuple[str, ...], tuple[Item, ...]]:
     """Class names and items of one part; adds to ``notes``. Raises as list_images does."""
-    classes = sorted(path.name for path in _visible(folder) if path.is_dir())
+    classes = sorted(path.name for path in _folders(folder))
     if unwritable := [name for name in classes if not _is_utf8(name)]:
         what = "the name of a class folder is not UTF-8, so no document can hold it"
         raise InputError(what, where=str(folder), seen=_few(unwritable), fix="rename the folder")
@@ -71,17 +71,28 @@ def read_part(folder: Path, notes: list[str]) -> tuple[tuple[str, ...], tuple[It
         found = [path for path in sorted(_files(folder / name)) if _is_image(path, folder, passed_over)]
         items += [Item(path.relative_to(folder).as_posix(), label, path) for path in found]
         empty += [] if found else [name]
+    loose = images_in(folder)
     if not items:
-        seen = f"{len(classes)} folders, {images_in(folder)} images outside class folders, {len(passed_over)} other files"
+        seen = f"{len(classes)} folders, {loose} images outside class folders, {len(passed_over)} other files"
         raise InputError(
             "no images", where=str(folder), seen=seen, fix=f"the layout is {_SHAPE}; known endings: {' '.join(SUFFIXES)}"
         )
     if empty:
         what = f"{len(empty)} class folder{'s have' if len(empty) > 1 else ' has'} no images"
         raise InputError(what, where=str(folder), seen=_few(empty), fix="add images to it or remove the folder")
+    if loose:
+        notes.append(f"data: {loose:,} images outside the class folders of {folder.name}/ were passed over")
     if passed_over:
         notes.append(f"data: {len(passed_over)} files without an image ending were passed over: {_few(passed_over)}")
     return tuple(classes), tuple(items)
+
+
+def _folders(folder: Path) -> list[Path]:
+    """Raises InputError: a link leads nowhere, which could be a class or a part whose disk is not mounted."""
+    visible = _visible(folder)
+    if broken := sorted(path.name for path in visible if not path.exists()):
+        raise InputError("a link leads nowhere", where=str(folder), seen=_few(broken), fix="mend or remove it")
+    return [path for path in visible if path.is_dir()]
 
 
 def images_in(folder: Path) -> int:

@@ -77,6 +77,19 @@ def test_an_empty_folder_has_no_images(tmp_path: Path) -> None:
     assert refusal(tmp_path).what == "no images"
 
 
+def test_images_beside_class_folders_are_noted(image_tree: Tree) -> None:
+    listing = list_images(image_tree({"train": 3, "train/a": 2, "train/b": 2, "val/a": 1, "val/b": 1}))
+    assert listing.notes == ("data: 3 images outside the class folders of train/ were passed over",)
+
+
+@pytest.mark.parametrize("where", ["val", "train/c"])
+def test_a_part_or_a_class_that_is_a_link_to_nowhere_is_told_and_not_left_out(image_tree: Tree, where: str) -> None:
+    root = image_tree({"train/a": 2, "train/b": 2})
+    (root / where).symlink_to(root / "not mounted")
+    error = refusal(root)
+    assert (error.what, error.seen) == ("a link leads nowhere", Path(where).name)
+
+
 def test_images_outside_class_folders_are_counted(image_tree: Tree) -> None:
     error = refusal(image_tree({".": 4}).resolve())
     assert "4 images outside class folders" in str(error.seen)
