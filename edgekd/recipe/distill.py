@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
+from edgekd.recipe.problem import Problem, Problems
 from edgekd.recipe.section import NotNegative, Positive, Section
 from edgekd.recipe.training import Training
 
@@ -141,6 +142,28 @@ class _FFKD(Training):
     feedback_tunes: Literal["all", "tail", "head"] = "all"
     feedback_batch_norm: Literal["eval", "train"] = "eval"
     feedback_rollback: bool = True
+
+    @property
+    def least_batch(self) -> int:
+        """Four where networks are compared by the unbiased CKA: their maps, or their answers to a feedback batch."""
+        maps = self.channel_weight > 0 and bool(self.taps) and self.cka != "off"
+        answers = self.feedback_every > 0 and self.feedback_kd_weight > 0
+        return 4 if (maps or answers) and self.cka != "biased" else super().least_batch
+
+    @model_validator(mode="after")
+    def _can_be_done(self) -> _FFKD:
+        problems = []
+        if self.batch_size < self.least_batch:
+            least, seen = self.least_batch, str(self.batch_size)
+            what = f"distill.batch_size must be ≥ {least} for the unbiased CKA that networks are compared by, is {seen}"
+            problems.append(Problem(("batch_size",), what, seen, f"batch_size: {least}, or cka: biased"))
+        if self.feedback_every > 0 and self.feedback_start >= self.feedback_stop:
+            what = f"feedback never comes: feedback_start {self.feedback_start:g}, feedback_stop {self.feedback_stop:g}"
+            at = "feedback_start" if "feedback_start" in self.model_fields_set else "feedback_stop"
+            problems.append(Problem((at,), what, None, "a start before the stop, or feedback_every: 0"))
+        if problems:
+            raise Problems(problems)
+        return self
 
 
 class FFKD(_FFKD):

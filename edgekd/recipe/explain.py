@@ -14,11 +14,12 @@ from edgekd.recipe import not_yet
 from edgekd.recipe.distill import METHODS
 from edgekd.recipe.distill import SECTIONS as DISTILL
 from edgekd.recipe.problem import Path, Problem, Problems, dotted, shown
-from edgekd.recipe.schema import Compute, Data, Quantize, Recipe, Student, TargetSpec, Teacher
+from edgekd.recipe.schema import Compute, Data, Normalization, Quantize, Recipe, Student, TargetSpec, Teacher
 
 _SECTIONS: dict[str, type[BaseModel]] = {
     "compute": Compute, "data": Data, "teacher": Teacher, "student": Student, "quantize": Quantize,
 }  # fmt: skip
+_UNIONS: tuple[Path, ...] = (("distill",), ("teacher", "normalization"))
 _WANTED = {
     "int_type": "a whole number", "int_from_float": "a whole number", "float_type": "a number", "string_type": "text",
     "bool_type": "true or false", "tuple_type": "a list, such as [1, 2]", "finite_number": "a finite number",
@@ -45,7 +46,7 @@ def _meant(problem: Problem, data: object) -> str | None:
 
 
 def _explain(details: ErrorDetails, data: object) -> Iterable[Problem]:
-    path, kind, value, context = _path(details["loc"], data), details["type"], details["input"], details.get("ctx", {})
+    path, kind, value, context = _path(details["loc"]), details["type"], details["input"], details.get("ctx", {})
     where, seen = dotted(path), shown(details["input"])
     if kind == "value_error" and isinstance(context["error"], Problems):
         return [Problem((*path, *one.path), one.what, one.seen, one.fix, one.on) for one in context["error"].problems]
@@ -67,6 +68,8 @@ def _explain(details: ErrorDetails, data: object) -> Iterable[Problem]:
     if kind in _COMPARED:
         words, key = _COMPARED[kind]
         return [Problem(path, f"{where} must be {words.format(f'{context[key]:g}')}, is {seen}", seen)]
+    if kind == "too_short" and isinstance(value, (list, tuple)) and len(value) >= context["min_length"]:
+        return []  # it is one that holds wrong values, which are told
     if kind in ("too_short", "too_long"):
         limit = f"at least {context['min_length']}" if kind == "too_short" else f"at most {context['max_length']}"
         return [
@@ -83,10 +86,11 @@ def _reason(context: Mapping[str, Any]) -> tuple[str, str | None]:
     return reason, fix[0] if fix else None
 
 
-def _path(location: tuple[int | str, ...], data: object) -> Path:
-    """Without the discriminator that pydantic puts after ``distill``."""
-    if location[:1] == ("distill",) and len(location) > 1 and isinstance(data, Mapping) and location[1] == _method(data):
-        return ("distill", *location[2:])
+def _path(location: tuple[int | str, ...]) -> Path:
+    """Without the name of a union's member, which pydantic puts after the union's own."""
+    for union in _UNIONS:
+        if location[: len(union)] == union:
+            return (*union, *location[len(union) + 1 :])
     return location
 
 
@@ -104,6 +108,8 @@ def _model_of(section: Path, data: object) -> type[BaseModel] | None:
             return DISTILL.get(_method(data) or "")
         case ("targets", _):
             return TargetSpec
+        case ("teacher", "normalization"):
+            return Normalization
         case (str(name),):
             return _SECTIONS.get(name)
     return None

@@ -10,9 +10,11 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BeforeValidator,
+    Discriminator,
     Field,
     PlainValidator,
     PrivateAttr,
+    Tag,
     ValidationError,
     ValidationInfo,
     model_validator,
@@ -30,6 +32,8 @@ from edgekd.recipe.training import Training
 
 _SMALLEST, _LARGEST = 8, 1024  # pixels; below 8 nothing of a network's strides is left
 _WEIGHTS_WORDS = ("train", "none", "imagenet")
+# Keys of a teacher that an ONNX file has no use for; others of its training may be taken over where the student is fine-tuned.
+_NOT_OF_ONNX = ("model", "width", "tune", "epochs", "batch_size", "warmup", "milestones", "gradient_norm")
 _PRECISIONS = {"onnxruntime": ("fp32", "int8"), "tensorrt": ("fp32", "fp16", "int8", "int8+fp16")}
 
 
@@ -68,16 +72,20 @@ def _image_size(value: object) -> int | tuple[int, int]:
     return value if isinstance(value, int) else (sides[0], sides[1])
 
 
+def _is_onnx(weights: str) -> bool:
+    return weights.lower().endswith(".onnx")
+
+
 def _weights(*words: str, onnx: bool = False) -> AfterValidator:
     """A word of ``words`` or the path of a weights file. A bare word that is no file name is taken for a misspelt word."""
 
     def check(value: str) -> str:
-        if onnx and value.endswith(".onnx") and "\0" not in value:
+        if _is_onnx(value) and "\0" not in value:
+            if not onnx:
+                raise ValueError("must not be an ONNX file, which cannot be trained", "a .safetensors, .pt or .pth file")
             return value
         if value in words or (("/" in value or value.endswith((".safetensors", ".pt", ".pth"))) and "\0" not in value):
             return value
-        if value.endswith(".onnx"):
-            raise ValueError("must not be an ONNX file, which cannot be trained", "a .safetensors, .pt or .pth file")
         what = f"unknown weights {shown(value)}{did_you_mean(value, words)}"
         raise Problems([Problem((), what, value, f"one of: {', '.join(words)}, or the path of a .safetensors, .pt or .pth file")])
 
@@ -118,7 +126,7 @@ class Data(Section):
 
     source: Literal["digits", "imagefolder", "cifar10", "cifar100", "imagenet"]
     path: Annotated[str, AfterValidator(_folder)] | None = None
-    image_size: Annotated[int | tuple[int, int], PlainValidator(_image_size, json_schema_input_type=int | tuple[int, int])]
+    image_size: Annotated[int | tuple[int, int], BeforeValidator(_image_size, json_schema_input_type=int | tuple[int, int])]
     split_seed: Seed = 0
     hflip: bool | None = None
     train_per_class: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
@@ -147,6 +155,18 @@ class Normalization(Section):
     std: Annotated[tuple[Positive, Positive, Positive], Field(strict=False)]
 
 
+def _normalization(value: object) -> object:
+    if value in ("imagenet", None) or isinstance(value, (Mapping, Normalization)):
+        return value
+    raise ValueError("must be imagenet or {mean: [r, g, b], std: [r, g, b]}")
+
+
+_OwnNormalization = Annotated[
+    Annotated[Literal["imagenet"], Tag("word")] | Annotated[Normalization, Tag("numbers")],
+    Discriminator(lambda value: "word" if isinstance(value, str) else "numbers"),
+]
+
+
 class Teacher(Training):
     """A model with weights from a file or torchvision, or trained here; or an ONNX file, which needs no model.
 
@@ -160,11 +180,13 @@ class Teacher(Training):
     tune: Literal["all", "head"] = "all"
     epochs: Annotated[int, Field(ge=0, le=100_000)] = 0
     seed: Seed | None = None
-    normalization: Literal["imagenet"] | Normalization | None = None
+    normalization: Annotated[
+        _OwnNormalization | None, BeforeValidator(_normalization, json_schema_input_type=_OwnNormalization | None)
+    ] = None
 
     @property
     def is_onnx(self) -> bool:
-        return self.weights.endswith(".onnx")
+        return _is_onnx(self.weights)
 
     @model_validator(mode="after")
     def _is_a_model_or_an_onnx_file(self) -> Teacher:
@@ -174,15 +196,13 @@ class Teacher(Training):
             what = "teacher.normalization is for an ONNX teacher; other teachers see what the student sees"
             raise Problems([Problem(("normalization",), what, fix="leave it out", on="key")])
         if self.is_onnx:
-            without = [
-                ("model", self.model),
-                ("epochs", self.epochs or None),
-                ("tune", None if self.tune == "all" else self.tune),
-            ]
-            if misplaced := [(key, value) for key, value in without if value is not None]:
-                key, value = misplaced[0]
-                what = f"teacher.{key} has no meaning with an ONNX file, which is used as it is"
-                raise Problems([Problem((key,), what, str(value), f"leave {key} out", on="key")])
+            given = {key: getattr(self, key) for key in _NOT_OF_ONNX}
+            misplaced = {key: value for key, value in given.items() if value != type(self).model_fields[key].default}
+            what = "teacher.{} has no meaning with an ONNX file, which is used as it is"
+            if problems := [
+                Problem((key,), what.format(key), str(value), f"leave {key} out", on="key") for key, value in misplaced.items()
+            ]:
+                raise Problems(problems)
         return self
 
     @model_validator(mode="after")
@@ -273,7 +293,8 @@ class Recipe(Section):
             if name in STAGES:  # a step's folder in the run is STAGE or TARGET/STAGE
                 what = f"a target cannot be called '{name}', which is the name of a stage"
                 raise Problems([Problem(("targets", name), what, name, "choose another name, such as cpu", on="key")])
-        if isinstance(self.distill, TEACHER_LEARNS) and self.teacher.is_onnx:
+        teacher_learns = isinstance(self.distill, TEACHER_LEARNS) and self.distill.feedback_every > 0
+        if teacher_learns and self.teacher.is_onnx:
             what = f"distill.method: {self.distill.method} trains the teacher, which an ONNX file does not allow"
             raise Problems(
                 [Problem(("distill", "method"), what, self.distill.method, "another method, or a teacher with a model")]
@@ -282,11 +303,10 @@ class Recipe(Section):
             what = "distill.students: several students that start from the same weights learn much the same"
             fix = "students: 1, or student.weights: none, from which each starts with weights of its own"
             raise Problems([Problem(("distill", "students"), what, f"student.weights: {self.student.weights}", fix)])
-        if not isinstance(self.distill, TEACHER_LEARNS) and any(
-            gate.metric.startswith("improved_teacher.") for gate in self.gates_of("distill")
-        ):
-            what = f"only a teacher that learns can be bounded, and distill.method: {self.distill.method} does not change it"
-            fix = "remove the bound, or use distill.method: ffkd"
+        if not teacher_learns and any(gate.metric.startswith("improved_teacher.") for gate in self.gates_of("distill")):
+            why = "feedback_every: 0" if isinstance(self.distill, TEACHER_LEARNS) else f"method: {self.distill.method}"
+            what = f"only a teacher that learns can be bounded, and distill.{why} does not change it"
+            fix = "remove the bound, or use distill.method: ffkd with feedback_every: 1"
             raise Problems([Problem(("gates", "distill", "improved_teacher"), what, None, fix, on="key")])
         if isinstance(self.distill, Nothing) and self.student.weights == "none":
             what = "distill.method: none skips the training, but student.weights gives no trained student"

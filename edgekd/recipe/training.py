@@ -34,10 +34,15 @@ class Training(Section):
     """
 
     epochs: Annotated[int, Field(ge=1, le=100_000)]
-    batch_size: Annotated[int, Field(ge=2, le=65_536)] = 64  # one image has no batch statistics
+    batch_size: Annotated[int, Field(ge=2, le=65_536)] = 64
     learning_rate: Annotated[float, Field(gt=0, le=100)] = 0.05
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
     weight_decay: NotNegative = 5e-4
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.05
     milestones: Milestones = ()
     gradient_norm: Positive | None = 5.0
+
+    @property
+    def least_batch(self) -> int:
+        """Images that a batch must have: one has no batch statistics."""
+        return 2

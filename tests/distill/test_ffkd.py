@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from edgekd.core import InputError, Interrupted
 from edgekd.distill import FFKD, KD, FFKDAdapt, FFKDPublic, FitResult, Label, Method, Training, fit
+from edgekd.distill.cka import LEAST_BATCH
 from edgekd.distill.feedback import FIRST_LOOK
 from edgekd.distill.guard import GuardedStep
 from edgekd.distill.schedule import learning_rate_factor
+from edgekd.recipe.distill import SECTIONS
 
 EPOCHS, STEPS = 4, 6
 ALWAYS = {"feedback_start": 0.0, "feedback_stop": 1.0}
@@ -238,3 +240,19 @@ def test_killed_after_any_step_it_goes_on_to_the_same_bits(which: int, stopped_a
 def test_feedback_without_batches_of_its_own_is_refused(batches, network, top1) -> None:
     with pytest.raises(InputError, match="batches of its own"):
         fit(network(), FFKD(), batches, evaluate=top1, epochs=1, learning_rate=0.1, teacher=network(seed=1))
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "least"),
+    [
+        ("ffkd", {}, LEAST_BATCH),
+        ("ffkd", {"taps": []}, LEAST_BATCH),  # CKA of the answers, for feedback
+        ("ffkd", {"feedback_every": 0}, LEAST_BATCH),  # of the maps
+        ("ffkd", {"feedback_every": 0, "cka": "off"}, 2),
+        ("ffkd", {"cka": "biased"}, 2),
+        ("ffkd-public", {}, 2),
+        ("ffkd-adapt", {}, 2),
+    ],
+)
+def test_a_recipe_asks_for_the_batch_that_comparing_by_cka_needs(method: str, options: dict[str, object], least: int) -> None:
+    assert SECTIONS[method].model_validate({"method": method, "epochs": 1, **options}).least_batch == least

@@ -52,6 +52,24 @@ def test_taps_are_written_as_they_were_given(recipe, good, taps):
     assert written["distill"]["taps"] == taps
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("data.image_size", [16, 24]),
+        ("teacher", {"weights": "big.ONNX", "normalization": "imagenet"}),
+        ("teacher", {"weights": "big.onnx", "normalization": {"mean": [0.5, 0.5, 0.5], "std": [1.0, 0.5, 2.0]}}),
+    ],
+)
+def test_a_value_of_one_of_several_kinds_is_written_as_it_was_given(recipe, good, option, value):
+    written = recipe(good, f"{option}={json.dumps(value)}").as_json()
+    assert Recipe.from_json(written).as_json() == written
+    section, _, key = option.partition(".")
+    if key:
+        assert written[section][key] == value
+    else:
+        assert {name: written[section][name] for name in value} == value
+
+
 def test_canonical_form_ignores_comments_order_defaults_and_number_style(recipe, good):
     other = good.replace("  method: kd\n  epochs: 12\n", "  # slow\n  epochs: 12\n  temperature: 4\n  method: kd\n")
     assert digest(recipe(other).as_json()) == digest(recipe().as_json())

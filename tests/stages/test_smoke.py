@@ -3,7 +3,7 @@
 import numpy as np
 
 from edgekd import targets
-from edgekd.recipe import loads
+from edgekd.recipe import Recipe, loads
 from edgekd.stages import Context
 from edgekd.stages.images import open_images
 from edgekd.stages.on_target import plan_of
@@ -44,3 +44,10 @@ def test_a_smoke_run_times_one_round_and_a_real_one_what_its_gates_need(tmp_path
     assert (tried, tried.rounds * tried.queries) == (targets.LEAST, 10)
     real = plan_of(Context(recipe, tmp_path, target="cpu"), "benchmark")
     assert real == targets.plan_for(recipe.gates_of("benchmark", "cpu"))
+
+
+def test_what_a_smoke_run_makes_of_a_valid_recipe_is_one_too(tmp_path):
+    teachers = "teacher={weights: teacher.onnx}", "teacher={model: resnet18, epochs: 1, batch_size: 2}"
+    for teacher, method in zip(teachers, ("kd", "ffkd"), strict=True):
+        short = shortened(loads(RECIPE, "tried.yaml", tmp_path, (teacher, f"distill.method={method}")))
+        assert Recipe.from_json(short.as_json()).as_json() == short.as_json()
