@@ -14,6 +14,7 @@ from edgekd.core import Measurement, Outcome, share
 from edgekd.stages.accuracy import expected_calibration_error, right, top5
 from edgekd.stages.compute import compute_used, set_up
 from edgekd.stages.context import Context
+from edgekd.stages.distill import require_possible
 from edgekd.stages.held_out import held_out_logits
 from edgekd.stages.images import open_images
 from edgekd.stages.networks import new_network, onnx_teacher
@@ -29,6 +30,7 @@ def run(context: Context) -> Outcome:
     context = replace(context, recipe=own_seed)
     device = set_up(context.recipe)
     images, section = open_images(context), context.recipe.teacher
+    require_possible(context)
     images.check_readable()  # a broken test image is told now, not after the training
     trained = None
     if section.is_onnx:

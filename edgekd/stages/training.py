@@ -55,6 +55,7 @@ def train(
     Raises Interrupted: the process is to end; the training is kept.
     """
     recipe, images = context.recipe, open_images(context)
+    require_a_batch(section, len(images.train), name)
 
     def stream(number: int, share: float = 1.0) -> data.Batches:
         """The train images in an order and in views that depend on the number, in batches of this share."""
@@ -111,12 +112,20 @@ def train(
             before_step=before_step, after_step=checkpoint.after_step if checkpoint is not None else None,
         )  # fmt: skip
     distill.put_back(networks[result.which], result.best_state)
-    notes: dict[str, Any] = {"compute": compute, "training": _spent(result.curves["epochs"], total * section.batch_size, method)}
+    drawn = total * batches.state_dict()["batch_size"]
+    notes: dict[str, Any] = {"compute": compute, "training": _spent(result.curves["epochs"], drawn, method)}
     if checkpoint is not None and checkpoint.resumed:
         notes |= {"resumed": checkpoint.resumed, "steps": total}
     if checkpoint is not None and checkpoint.refused:
         notes["checkpoint"] = checkpoint.refused
     return Trained(result.which, result.curves, notes)
+
+
+def require_a_batch(section: Training, images: int, name: str) -> None:
+    """Raises InputError: the train images are fewer than one batch must have."""
+    if images < section.least_batch:
+        what = f"{name} needs batches of at least {section.least_batch} images, and there are fewer to train on"
+        raise InputError(what, where="data", seen=str(images), fix="more train images, or a larger data.train_per_class")
 
 
 def _spent(epochs: Sequence[Mapping[str, Any]], drawn: int, method: distill.Method) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from PIL import Image
 from small_chain import RECIPE
 
 from edgekd import data, distill, export, models
@@ -157,3 +158,41 @@ def test_a_ready_made_teacher_that_hardly_beats_guessing_is_told(right, classes,
 
 def test_no_image_at_all_is_no_doubt():
     assert teacher._doubts(Measurement("top1", None, "fraction", 0), 10) == {}
+
+
+RESNET = "student={model: resnet18, width: 0.125}"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "what", "where"),
+    [
+        (("distill={method: ffkd, epochs: 1, taps: [[layer9, layer4]]}",), "teacher has no module 'layer9'", "distill.taps"),
+        (("distill={method: channel, epochs: 1, taps: [[layer4, layr4]]}",), "student has no module 'layr4'", "distill.taps"),
+        (("distill={method: channel, epochs: 1, taps: [[layer4, fc]]}",), "module 'fc' of the student gives no map", "taps"),
+        (("student={model: mobilenet_v2, weights: ./teacher.safetensors}",), "the weights do not fit", "teacher.safetensors"),
+        (
+            ("distill={method: ffkd, epochs: 1}", "data={source: imagefolder, path: ./few, image_size: 16, train_per_class: 1}"),
+            "distill needs batches of at least 4 images",
+            "data",
+        ),
+    ],
+)
+def test_what_would_stop_the_distillation_is_told_before_a_teacher_is_trained(
+    context, folder, monkeypatch, overrides, what, where
+):
+    def trained(*_, **__):
+        raise AssertionError("the teacher was trained")
+
+    monkeypatch.setattr(teacher, "train", trained)
+    few_images(folder / "few")
+    room = context("teacher={model: resnet18, width: 0.125, epochs: 1}", RESNET, *overrides)
+    with pytest.raises(InputError, match=what) as caught:
+        teacher.run(room)
+    assert where in caught.value.where
+
+
+def few_images(folder):
+    for number, name in enumerate(("a", "b")):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for shade in range(8):
+            Image.new("RGB", (16, 16), (128 * number, 10 * shade, 0)).save(folder / name / f"{shade}.png")
