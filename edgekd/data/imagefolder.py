@@ -90,7 +90,7 @@ def read_part(folder: Path, notes: list[str]) -> tuple[tuple[str, ...], tuple[It
 def _folders(folder: Path) -> list[Path]:
     """Raises InputError: a link leads nowhere, which could be a class or a part whose disk is not mounted."""
     visible = _visible(folder)
-    if broken := sorted(path.name for path in visible if not path.exists()):
+    if broken := sorted(path.name for path in visible if path.is_symlink() and not path.exists()):
         raise InputError("a link leads nowhere", where=str(folder), seen=_few(broken), fix="mend or remove it")
     return [path for path in visible if path.is_dir()]
 
@@ -128,10 +128,9 @@ def _is_utf8(name: str) -> bool:
 
 
 def _visible(folder: Path) -> list[Path]:
-    try:
-        return [path for path in folder.iterdir() if not path.name.startswith(".")]
-    except PermissionError as error:
-        raise EnvironmentProblem("the folder may not be read", where=str(folder), fix=f"chmod u+rx '{folder}'") from error
+    if not os.access(folder, os.R_OK | os.X_OK, effective_ids=True):
+        raise EnvironmentProblem("the folder may not be read", where=str(folder), fix=f"chmod u+rx '{folder}'")
+    return [path for path in folder.iterdir() if not path.name.startswith(".")]
 
 
 def same_classes(first: Part, expected: Sequence[str], part: Part, seen: Sequence[str], root: Path) -> None:

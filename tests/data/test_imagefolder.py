@@ -162,13 +162,15 @@ def test_links_are_followed_and_a_circle_of_links_ends(image_tree: Tree, tmp_pat
     assert (listing.classes, len(listing.parts["all"])) == (("cat", "dog"), 7)
 
 
-def test_a_forbidden_folder_is_a_problem_of_this_machine(image_tree: Tree) -> None:
+@pytest.mark.parametrize("mode", [0, 0o444])  # not at all; its names, and nothing of what they name
+@pytest.mark.parametrize("folder", ["", "dog"])
+def test_a_forbidden_folder_is_a_problem_of_this_machine(image_tree: Tree, folder: str, mode: int) -> None:
     root = image_tree({"cat": 3, "dog": 3})
-    (root / "dog").chmod(0)
+    (root / folder).chmod(mode)
     with as_nobody(root), pytest.raises(EnvironmentProblem) as error:
         list_images(root)
-    (root / "dog").chmod(0o755)
-    assert "dog" in str(error.value.where)
+    (root / folder).chmod(0o755)
+    assert error.value.where == str(root / folder)
 
 
 def test_a_class_name_that_is_no_utf8_is_refused_and_a_file_name_is_not(image_tree: Tree) -> None:
