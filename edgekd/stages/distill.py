@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import nn
 
 from edgekd import distill, models
 from edgekd.core import Artifact, Measurement, Outcome, paired_drop, share
-from edgekd.distill.taps import pair_up
 from edgekd.recipe import Nothing
 from edgekd.stages.accuracy import right
 from edgekd.stages.compute import compute_used, set_up
@@ -18,7 +16,7 @@ from edgekd.stages.context import Context
 from edgekd.stages.held_out import held_out_logits
 from edgekd.stages.images import open_images
 from edgekd.stages.networks import earlier_network, new_network
-from edgekd.stages.training import require_a_batch, train
+from edgekd.stages.training import train
 
 _BEST = "the best one seen on the held-out images, the one before the training among them"
 _LAST = "the last one: feedback_rollback is off, and the accuracies seen on the way chose nothing"
@@ -65,22 +63,6 @@ def run(context: Context) -> Outcome:
             **(notes or {"compute": compute_used(device)}),
         },
     )
-
-
-def require_possible(context: Context) -> None:
-    """Asked before a teacher is trained for it. Raises InputError for what would stop the distillation at its start: weights that
-    are not the student's, too few images for a batch, taps at modules that a network does not have.
-    """
-    recipe, images = context.recipe, open_images(context)
-    section, count = recipe.distill, len(images.classes)
-    student = new_network(recipe, "student", count, to_be_trained=not isinstance(section, Nothing))
-    if isinstance(section, Nothing):
-        return
-    require_a_batch(section, len(images.train), "distill")
-    taps: Any = getattr(section, "taps", "auto")
-    if taps != "auto" and not recipe.teacher.is_onnx:  # which is not trained
-        teacher = new_network(recipe, "teacher", count, to_be_trained=recipe.teacher.epochs > 0)
-        pair_up(teacher, student, torch.zeros(1, 3, *recipe.data.height_width), taps)
 
 
 def _improved(

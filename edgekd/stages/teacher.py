@@ -14,10 +14,10 @@ from edgekd.core import Measurement, Outcome, share
 from edgekd.stages.accuracy import expected_calibration_error, right, top5
 from edgekd.stages.compute import compute_used, set_up
 from edgekd.stages.context import Context
-from edgekd.stages.distill import require_possible
 from edgekd.stages.held_out import held_out_logits
 from edgekd.stages.images import open_images
 from edgekd.stages.networks import new_network, onnx_teacher
+from edgekd.stages.possible import require_distillable
 from edgekd.stages.training import train
 
 # Ours: a teacher that gets less than a tenth of the way from guessing to knowing was not trained on such images.
@@ -30,7 +30,7 @@ def run(context: Context) -> Outcome:
     context = replace(context, recipe=own_seed)
     device = set_up(context.recipe)
     images, section = open_images(context), context.recipe.teacher
-    require_possible(context)
+    require_distillable(context)
     images.check_readable()  # a broken test image is told now, not after the training
     trained = None
     if section.is_onnx:

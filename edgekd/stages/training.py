@@ -20,6 +20,7 @@ from edgekd.stages.compute import compute_used
 from edgekd.stages.context import Context
 from edgekd.stages.held_out import held_out_logits
 from edgekd.stages.images import open_images
+from edgekd.stages.possible import require_a_batch
 from edgekd.stages.precision import settled, trial_step
 from edgekd.stages.stop import STOP
 
@@ -119,13 +120,6 @@ def train(
     if checkpoint is not None and checkpoint.refused:
         notes["checkpoint"] = checkpoint.refused
     return Trained(result.which, result.curves, notes)
-
-
-def require_a_batch(section: Training, images: int, name: str) -> None:
-    """Raises InputError: the train images are fewer than one batch must have."""
-    if images < section.least_batch:
-        what = f"{name} needs batches of at least {section.least_batch} images, and there are fewer to train on"
-        raise InputError(what, where="data", seen=str(images), fix="more train images, or a larger data.train_per_class")
 
 
 def _spent(epochs: Sequence[Mapping[str, Any]], drawn: int, method: distill.Method) -> dict[str, Any]:
