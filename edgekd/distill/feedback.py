@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 STREAM = 1  # number of the stream its batches come from; the students' is 0
 SEED_APART = 500_009  # of the teacher's dropout from the students': ours, a prime
-FIRST_LOOK = 7  # steps after which the teacher is looked at for the first time: measured, ungated feedback ruins it within seven
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,11 @@ class Feedback:
         self.events: list[dict[str, Any]] = []  # of this epoch
 
     def after(self, step: int, understood_KN: Tensor) -> dict[str, Tensor]:
-        """Called after each step of the students, with the number of steps done; takes the teacher's if it is its turn."""
+        """Called after each step of the students, with the number of steps done; takes the teacher's if it is its turn.
+
+        With rollback the teacher is looked at after 1, 2, 4, 8, … steps: a single one can ruin it, and students
+        must not learn from that. A whole training has few such looks, each as dear as the one in ``end_of_epoch``.
+        """
         options, share = self.options, step / self.course.steps
         its_turn = step % options.feedback_every == 0 and options.feedback_start <= share < options.feedback_stop
         if not its_turn or self.rollback.over:
@@ -78,7 +81,7 @@ class Feedback:
         self.since_restored += 1
         self.unseen += 1
         self.steps_of_epoch += 1
-        if options.feedback_rollback and self.since_restored == FIRST_LOOK:
+        if options.feedback_rollback and self.since_restored.bit_count() == 1:  # a power of two
             self._look(step)
         return seen
 
