@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     help='One more: "no feedback: distill.method=ffkd distill.feedback_every=0".',
 )
 @click.option("--baseline", metavar="ARM", help="Compare with this arm.  [default: the first]")
-@click.option("--matched", metavar="ARM,ARM", help="Also these, trained for as long as the dearest arm takes.")
+@click.option("--matched", multiple=True, metavar="ARM,ARM", help="Also these, trained for as long as the dearest arm takes.")
 @click.option(
     "--until", metavar="STAGE", default="distill", show_default=True, help="Take every arm through the chain up to this stage."
 )
@@ -41,9 +41,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Check every arm and say what is there and what would be made; make nothing.")
 @options.as_json
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
-def sweep(
-    recipe: Path, run_dir: Path | None, jobs: int, dry_run: bool, as_json: bool, quiet: bool, matched: str | None, **asked: Any
-) -> None:
+def sweep(recipe: Path, run_dir: Path | None, jobs: int, dry_run: bool, as_json: bool, quiet: bool, **asked: Any) -> None:
     """Compare trainings of RECIPE: each combination of the --vary values (an arm), with each seed.
 
     \b
@@ -57,8 +55,7 @@ def sweep(
     from edgekd.pipeline import Asked, Sweep
     from edgekd.report import render_sweep, screen_of
 
-    words = tuple(name.strip() for name in (matched or "").split(",") if name.strip())
-    made = Sweep(Asked(recipe, matched=words, **asked), run_dir, options.RUNS, ["edgekd", *_typed()])
+    made = Sweep(Asked(recipe, **asked), run_dir, options.RUNS, ["edgekd", *_typed()])
     if dry_run:
         _show(made, as_json)
         return

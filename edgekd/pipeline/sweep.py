@@ -65,7 +65,8 @@ class Sweep:
         self.folder = folder or runs / f"{self.recipe.name}-sweep-{self.digest[:8]}"
         self.store = store_of(self.folder, runs)
         self.baseline = chosen(asked.baseline, self.arms, "--baseline").name if asked.baseline else self.arms[0].name
-        self.to_match = [chosen(name, self.arms, "--matched") for name in asked.matched]
+        to_match = [name.strip() for text in asked.matched for name in text.split(",") if name.strip()]
+        self.to_match = [chosen(name, self.arms, "--matched") for name in dict.fromkeys(to_match)]
         if idle := next((arm.name for arm in self.to_match if not arm.epochs), None):
             raise InputError(f"the arm '{idle}' does not train", where="--matched", seen=idle)
         self.described: Description | None = None

@@ -137,7 +137,7 @@ def test_a_matched_arm_trains_as_long_as_the_dearest_and_that_is_remembered(swee
 
 def test_only_the_dearest_arm_is_not_repeated_and_that_is_said(sweep):
     events = []
-    document = sweep("distill.method=dkd,kd", matched=("kd", "dkd"), listen=events.append)
+    document = sweep("distill.method=dkd,kd", matched=("kd, dkd", "kd"), listen=events.append)
     assert [arm.name for arm in document.arms if arm.matched] == ["dkd ×2 epochs"]  # 1.33 would be less time than kd has
     assert [text for event in events if "repeated" in (text := event.get("text", ""))] == ["kd is the dearest arm: not repeated"]
 
