@@ -12,6 +12,7 @@ from torch import Tensor
 from edgekd.core import InputError
 from edgekd.data.augment import VIEWS, normalized, strong_view, weak_view
 from edgekd.data.dataset import Split
+from edgekd.data.resident import taken
 from edgekd.device import normalize
 
 _MAKE = dict(zip(VIEWS, (weak_view, strong_view), strict=True))
@@ -49,10 +50,10 @@ class Batches:
             )
         self._split, self._views, self._preprocessing, self._hflip = split, tuple(views), preprocessing, hflip
         self._seed, self._device = seed, torch.device(device)
-        self._batch_size, self._share = min(batch_size, len(split)), share
-        if self._batch_size % share[1]:
+        self.batch_size, self._share = min(batch_size, len(split)), share  # of the whole, of all processes
+        if self.batch_size % share[1]:
             what = f"a batch cannot be parted into {share[1]} equal shares, one for each process"
-            seen = f"{self._batch_size} images" + (
+            seen = f"{self.batch_size} images" + (
                 f", all there are to train on (batch_size {batch_size})" if len(split) < batch_size else ""
             )
             raise InputError(what, where="batch_size", seen=seen, fix=f"a batch_size that is a multiple of {share[1]}")
@@ -61,12 +62,12 @@ class Batches:
 
     def __len__(self) -> int:
         """Batches in a whole epoch."""
-        return len(self._split) // self._batch_size
+        return len(self._split) // self.batch_size
 
     def __iter__(self) -> Iterator[tuple[dict[str, Tensor], Tensor]]:
         epoch, order = self.epoch, np.argsort(_random(self._seed, self.epoch).random(len(self._split)), kind="stable")
         while self.epoch == epoch:
-            rows = np.sort(order[self.position * self._batch_size : (self.position + 1) * self._batch_size])
+            rows = np.sort(order[self.position * self.batch_size : (self.position + 1) * self.batch_size])
             made = self._make(np.split(rows, self._share[1])[self._share[0]], epoch, self.position)
             self.position += 1
             if self.position == len(self):
@@ -74,8 +75,7 @@ class Batches:
             yield made
 
     def _make(self, rows: np.ndarray[Any, Any], epoch: int, position: int) -> tuple[dict[str, Tensor], Tensor]:
-        images = torch.from_numpy(self._split.images[rows]).to(self._device, non_blocking=True)
-        labels = torch.from_numpy(self._split.labels[rows]).to(self._device, non_blocking=True)
+        images, labels = taken(self._split, rows, self._device)
         views = {}
         for view in self._views:
             generator = torch.Generator().manual_seed(
@@ -94,7 +94,7 @@ class Batches:
             "position": self.position,
             "seed": self._seed,
             "images": len(self._split),
-            "batch_size": self._batch_size,
+            "batch_size": self.batch_size,
         }
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:

@@ -45,7 +45,7 @@ class Arm:
 
 @dataclass(frozen=True)
 class Asked:
-    """What the user typed. vary: texts of --vary, "key=a,b"; arms: of --arm, "NAME: key=value …"; matched: of --matched, "ARM,ARM"."""
+    """As typed. vary: texts of --vary, "key=a,b"; arms: of --arm, "NAME: key=value …"; matched: of --matched, "ARM,ARM"."""
 
     recipe: Path
     overrides: tuple[str, ...] = ()

@@ -113,8 +113,8 @@ def train(
             before_step=before_step, after_step=checkpoint.after_step if checkpoint is not None else None,
         )  # fmt: skip
     distill.put_back(networks[result.which], result.best_state)
-    drawn = total * batches.state_dict()["batch_size"]
-    notes: dict[str, Any] = {"compute": compute, "training": _spent(result.curves["epochs"], drawn, method)}
+    spent = _spent(result.curves["epochs"], total * batches.batch_size, method)
+    notes: dict[str, Any] = {"compute": compute, "training": spent}
     if checkpoint is not None and checkpoint.resumed:
         notes |= {"resumed": checkpoint.resumed, "steps": total}
     if checkpoint is not None and checkpoint.refused:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgekd.core import InputError
-from edgekd.data import Batches, Split, eval_batches
+from edgekd.data import Batches, Split, eval_batches, resident
 from edgekd.data.dataset import geometries
 from edgekd.device import normalize
 
@@ -125,10 +125,33 @@ def test_evaluation_sees_every_image_in_order_as_the_app_makes_it() -> None:
     assert np.array_equal(torch.cat([images for images, _ in found]).numpy(), normalize(split.images, PREPROCESSING))
 
 
+def mapped_read_only(split: Split, folder: Any) -> Split:
+    np.save(folder / "images.npy", split.images)
+    return Split(np.load(folder / "images.npy", mmap_mode="r"), split.labels, split.names)
+
+
 def test_images_mapped_read_only_from_a_file_are_batched_too(tmp_path: Any) -> None:
     split = numbered(6)
-    np.save(tmp_path / "images.npy", split.images)
-    mapped = Split(np.load(tmp_path / "images.npy", mmap_mode="r"), split.labels, split.names)
+    mapped = mapped_read_only(split, tmp_path)
     options = {"batch_size": 3, "preprocessing": PREPROCESSING, "hflip": False, "seed": 0}
     assert same(flat(Batches(mapped, **options)), flat(Batches(split, **options)))
     assert len(list(eval_batches(mapped, PREPROCESSING))) == 1
+
+
+def test_a_device_with_room_keeps_the_images_once_for_all_streams_and_the_batches_are_the_same(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = mapped_read_only(numbered(20), tmp_path)
+    options = {"batch_size": 4, "views": ("weak", "strong"), "preprocessing": PREPROCESSING, "hflip": True}
+    carried = [flat(Batches(split, seed=seed, **options)) for seed in (0, 1)]
+    assert not any(resident._kept[split])
+    monkeypatch.setattr(resident, "has_room", lambda device, size: size == split.images.nbytes)
+    assert all(same(flat(Batches(split, seed=seed, **options)), carried[seed]) for seed in (0, 1))
+    (images, _labels), *others = resident._kept[split].values()
+    assert images.shape == split.images.shape and not others
+    monkeypatch.setattr(resident, "has_room", None)  # neither asked nor copied again
+    assert same(flat(Batches(split, seed=0, **options)), carried[0])
+
+
+def test_the_host_keeps_no_second_copy_of_the_images() -> None:
+    assert not resident.has_room(torch.device("cpu"), 1)
