@@ -13,20 +13,22 @@ from torch import Tensor
 from edgekd.data.dataset import Split
 
 MOST_OF_FREE_MEMORY = 0.25  # ours: networks, their maps and the optimiser come after
-_kept: WeakKeyDictionary[Split, dict[torch.device, tuple[Tensor, Tensor]]] = WeakKeyDictionary()  # for all streams of a split
+# For all streams of a split; None: there was no room for it on that device.
+_kept: WeakKeyDictionary[Split, dict[torch.device, tuple[Tensor, Tensor] | None]] = WeakKeyDictionary()
 
 
 def taken(split: Split, rows: NDArray[np.integer[Any]], device: torch.device) -> tuple[Tensor, Tensor]:
     """Images uint8 [B,H,W,3] and labels int64 [B] of these rows, on ``device``."""
-    kept = _kept.setdefault(split, {})
-    if device not in kept and has_room(device, split.images.nbytes):
-        kept[device] = torch.tensor(split.images, device=device), torch.tensor(split.labels, device=device)
-    if device not in kept:
+    places = _kept.setdefault(split, {})
+    if device not in places:
+        room = has_room(device, split.images.nbytes)
+        places[device] = (torch.tensor(split.images, device=device), torch.tensor(split.labels, device=device)) if room else None
+    kept = places[device]
+    if kept is None:
         images, labels = torch.from_numpy(split.images[rows]), torch.from_numpy(split.labels[rows])
         return images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
     rows_B = torch.from_numpy(rows).to(device, non_blocking=True)
-    images, labels = (of_all.index_select(0, rows_B) for of_all in kept[device])
-    return images, labels
+    return kept[0].index_select(0, rows_B), kept[1].index_select(0, rows_B)
 
 
 def has_room(device: torch.device, size: int) -> bool:
