@@ -9,12 +9,12 @@ from typing import Any
 
 from edgekd.core import Outcome
 from edgekd.data import Description
-from edgekd.pipeline.chain import Step, needed_steps, steps
+from edgekd.pipeline.chain import STAGES, Step, needed_steps, steps
 from edgekd.pipeline.judging import to_be_renewed
 from edgekd.pipeline.keys import Keys, key_of
-from edgekd.pipeline.ready import require_ready
+from edgekd.pipeline.ready import require_enough_images, require_ready
 from edgekd.pipeline.store import Store
-from edgekd.recipe import Nothing, Quantize, Recipe, Training, unsettled_by
+from edgekd.recipe import Nothing, Quantize, Recipe, Training, batches_of, unsettled_by
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,9 @@ def make_plan(recipe: Recipe, store_folder: Path) -> Plan:
     """Raises InputError for images that are not there or not usable, DeviceError for a device that does not answer."""
     require_ready(recipe)
     keys = Keys(recipe, None)
-    planned = planned_steps(keys, Store(store_folder), steps(tuple(recipe.targets)))
     counts = keys.described.counts
+    require_enough_images(recipe, counts["train"], STAGES)
+    planned = planned_steps(keys, Store(store_folder), steps(tuple(recipe.targets)))
     unsettled = [
         reason
         for gate in recipe.gate_list()
@@ -99,4 +100,5 @@ def _cost(step: Step, recipe: Recipe, described: Description) -> str:
 
 
 def _epochs(section: Training | Quantize, images: int) -> str:
-    return f"{section.epochs} epochs of {max(1, images // section.batch_size)} steps of {section.batch_size} images"
+    count, size = batches_of(images, section.batch_size)
+    return f"{section.epochs} epochs of {count} steps of {size} images"

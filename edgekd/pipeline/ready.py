@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from edgekd import targets
 from edgekd.core import InputError, RecipeError
 from edgekd.models.names import check_model
-from edgekd.recipe import TEACHER_LEARNS, Recipe, error_at, missing_files, part_of_batch
+from edgekd.recipe import TEACHER_LEARNS, Recipe, batches_of, error_at, missing_files, part_of_batch
 from edgekd.stages.parallel import trains
 
 
@@ -15,6 +17,24 @@ def require_ready(recipe: Recipe) -> None:
     if problems:
         problems[0].others = tuple(problems[1:])
         raise problems[0]
+
+
+def require_enough_images(recipe: Recipe, images: int, stages: Collection[str]) -> None:
+    """Raises InputError: one of these stages, by name, cannot train on so many images, or it would, but without the feedback
+    that the recipe asks for."""
+    for name in ("teacher", "distill"):
+        section = getattr(recipe, name)
+        if name not in stages or not trains(name, recipe):
+            continue
+        if images < section.least_batch:
+            what = f"{name} needs batches of at least {section.least_batch} images, and there are fewer to train on"
+            raise InputError(what, where="data", seen=str(images), fix="more train images, or a larger data.train_per_class")
+        if isinstance(section, TEACHER_LEARNS) and section.feedback_every and not section.feedback_comes(images):
+            count, size = batches_of(images, section.batch_size)
+            what = "feedback never comes: no turn of the teacher falls between feedback_start and feedback_stop"
+            seen = f"{section.epochs} epochs of {count} steps of {size} images, feedback_every {section.feedback_every}"
+            fix = "more epochs, a smaller feedback_every, or feedback_every: 0"
+            raise error_at(recipe, "distill.feedback_every", what, seen=seen, fix=fix)
 
 
 def _unknown(recipe: Recipe) -> list[RecipeError]:

@@ -29,7 +29,7 @@ from edgekd.pipeline.chain import OPEN_TEST, Step, needed_steps, steps
 from edgekd.pipeline.control import Control
 from edgekd.pipeline.judging import judgements, to_be_renewed
 from edgekd.pipeline.keys import Keys, key_of
-from edgekd.pipeline.ready import require_ready
+from edgekd.pipeline.ready import require_enough_images, require_ready
 from edgekd.pipeline.state import Openings, State
 from edgekd.pipeline.store import Store, Stored
 from edgekd.pipeline.walk import Row, Walk
@@ -74,6 +74,7 @@ class Runner:
             self.state.claim(smoke=self.control.smoke)
             try:
                 described = self._described()
+                require_enough_images(self.recipe, described.counts["train"], {step.stage.name for step in self.wanted})
                 for _, of_stage in groupby(self.steps, key=lambda step: step.stage):
                     for step in (step for step in of_stage if step in self.wanted):
                         self._take(step, worker)
@@ -191,6 +192,7 @@ class Runner:
             "target": step.target,
             "cache": str(self.store.folder.resolve()),
             "smoke": self.control.smoke,
+            "last": step.stage.name == self.control.until,
             "checkpoint": str(self.store.checkpoint(key).resolve()),
             "inputs": {
                 name: {"outcome": row.outcome.as_json(), "folder": str((self.run_dir / row.step.name).resolve())}

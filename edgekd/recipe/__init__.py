@@ -9,7 +9,7 @@ from edgekd.recipe.loading import error_at, load, load_arm, loads, missing_files
 from edgekd.recipe.metrics import STAGES, Metric, StageMetrics
 from edgekd.recipe.schema import Compute, Data, Quantize, Recipe, Student, TargetSpec, Teacher
 from edgekd.recipe.settle import images_needed, unsettled_by
-from edgekd.recipe.training import Training, part_of_batch
+from edgekd.recipe.training import Training, batches_of, part_of_batch
 
 __all__ = [
     "KD",
@@ -28,6 +28,7 @@ __all__ = [
     "TargetSpec",
     "Teacher",
     "Training",
+    "batches_of",
     "error_at",
     "images_needed",
     "json_schema",

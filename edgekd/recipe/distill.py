@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from edgekd.recipe.problem import Problem, Problems
 from edgekd.recipe.section import NotNegative, Positive, Section
-from edgekd.recipe.training import Training
+from edgekd.recipe.training import Training, batches_of
 
 Share = Annotated[float, Field(ge=0, le=1)]
 _TAPS = 'must be auto, [] (the logits alone), or pairs such as [["layer2", "features.6"]] (module of teacher, of student)'
@@ -149,6 +149,12 @@ class _FFKD(Training):
         maps = self.channel_weight > 0 and bool(self.taps) and self.cka != "off"
         answers = self.feedback_every > 0 and self.feedback_kd_weight > 0
         return 4 if (maps or answers) and self.cka != "biased" else super().least_batch
+
+    def feedback_comes(self, images: int) -> bool:
+        """Whether one of the teacher's turns falls into the time between start and stop, with so many train images."""
+        steps = self.epochs * batches_of(images, self.batch_size)[0]
+        turns = range(self.feedback_every, steps + 1, self.feedback_every)
+        return any(self.feedback_start <= turn / steps < self.feedback_stop for turn in turns)
 
     @model_validator(mode="after")
     def _can_be_done(self) -> _FFKD:

@@ -299,6 +299,9 @@ class Recipe(Section):
             raise Problems(
                 [Problem(("distill", "method"), what, self.distill.method, "another method, or a teacher with a model")]
             )
+        if self.teacher.is_onnx and getattr(self.distill, "taps", "auto") not in ("auto", ()):
+            what = "distill.taps name modules of the teacher, and an ONNX file has none"
+            raise Problems([Problem(("distill", "taps"), what, None, "taps: [], or a teacher with a model")])
         if getattr(self.distill, "students", 1) > 1 and self._students_start_equal():
             what = "distill.students: several students that start from the same weights learn much the same"
             fix = "students: 1, or student.weights: none, from which each starts with weights of its own"

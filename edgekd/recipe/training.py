@@ -26,6 +26,12 @@ def part_of_batch(batch_size: int, share: float) -> int:
     return batch_size if share == 1 else min(batch_size, max(8, 8 * round(share * batch_size / 8)))
 
 
+def batches_of(images: int, batch_size: int) -> tuple[int, int]:
+    """Of an epoch over so many images: how many whole batches it has, and how many images each of them."""
+    size = min(batch_size, images)
+    return images // max(1, size), size
+
+
 class Training(Section):
     """Times are shares of the training or epochs, never steps.
 

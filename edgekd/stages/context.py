@@ -32,7 +32,8 @@ class Context:
     """Given to a stage. folder: new and empty, all it may write. inputs: by step name ("export", "cpu/build").
 
     say: takes progress as {"done", "total", "note"} for the terminal; nothing else a stage prints reaches a person. smoke: the
-    walk only tries the chain; the recipe is a ``smoke.shortened`` one, and what is timed is timed as little as can be.
+    walk only tries the chain; the recipe is a ``smoke.shortened`` one, and what is timed is timed as little as can be. last: the
+    walk was asked to end with this stage: what the recipe wants after it does not matter.
     checkpoint: a folder, to be made, for what a killed step goes on from; it is still there for the next process, and goes away
     when the step is finished.
     """
@@ -45,6 +46,7 @@ class Context:
     say: Callable[[Mapping[str, Any]], None] = lambda event: None
     smoke: bool = False
     checkpoint: Path | None = None
+    last: bool = False
 
     def input(self, stage: str) -> Input:
         """The needed step of this stage for the context's own target, or the one that serves all targets."""

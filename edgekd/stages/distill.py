@@ -43,7 +43,7 @@ def run(context: Context) -> Outcome:
         students = [new_network(recipe, "student", count, to_be_trained=True, number=n) for n in range(method.students)]
         trained = train(context, students, method, recipe.distill, "distill", device, teacher=_teaching(method, teacher))
         student = students[trained.which]
-        artifacts, notes = [context.keep_json("curves", trained.curves)], trained.notes
+        artifacts, notes = [context.keep_json("curves", trained.curves)], trained.notes | _compared(method)
         if isinstance(method, distill.FFKD) and method.teacher_learns:
             kept, measured, told = _improved(context, method, teacher, right_T, trained.curves)
             artifacts, notes = [*artifacts, kept], notes | told
@@ -63,6 +63,14 @@ def run(context: Context) -> Outcome:
             **(notes or {"compute": compute_used(device)}),
         },
     )
+
+
+def _compared(method: distill.Method) -> dict[str, Any]:
+    """Of a method that looks into networks: where it did."""
+    if not isinstance(method, distill.Channel) or method.channel_weight == 0 or not method.taps:
+        return {}
+    found = [[tap.teacher, tap.student] for tap in method.pairs()]
+    return {"taps": found, **({} if found else {"warning": "no feature maps were compared: one of the networks shows none"})}
 
 
 def _improved(

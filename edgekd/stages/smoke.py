@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from edgekd.recipe import Nothing, Recipe
+from edgekd.recipe import TEACHER_LEARNS, Nothing, Recipe
 
 STEPS = 3  # of the one epoch of a training
 MOST_BATCH, LEAST_BATCH = 32, 4  # fewer are too few for FFKD
@@ -19,9 +19,10 @@ def shortened(recipe: Recipe) -> Recipe:
     batch += -batch % recipe.compute.devices
 
     def short(section: Any) -> Any:
-        update = {"epochs": min(section.epochs, 1), "batch_size": batch}
-        if hasattr(section, "feedback_batch_share"):  # of so small a batch not every number of processes could part a share
-            update["feedback_batch_share"] = 1.0
+        update: dict[str, Any] = {"epochs": min(section.epochs, 1), "batch_size": batch}
+        if isinstance(section, TEACHER_LEARNS):  # of so small a batch not every number of processes could part a share
+            often = min(1, section.feedback_every)
+            update |= {"feedback_batch_share": 1.0, "feedback_every": often, "feedback_start": 0.0, "feedback_stop": 1.0}
         return section.model_copy(update=update)
 
     calibration = min(recipe.quantize.calibration_images, CALIBRATION_IMAGES)

@@ -20,7 +20,6 @@ from edgekd.stages.compute import compute_used
 from edgekd.stages.context import Context
 from edgekd.stages.held_out import held_out_logits
 from edgekd.stages.images import open_images
-from edgekd.stages.possible import require_a_batch
 from edgekd.stages.precision import settled, trial_step
 from edgekd.stages.stop import STOP
 
@@ -56,7 +55,6 @@ def train(
     Raises Interrupted: the process is to end; the training is kept.
     """
     recipe, images = context.recipe, open_images(context)
-    require_a_batch(section, len(images.train), name)
 
     def stream(number: int, share: float = 1.0) -> data.Batches:
         """The train images in an order and in views that depend on the number, in batches of this share."""

@@ -63,7 +63,10 @@ def context_from_json(request: Mapping[str, Any], say: Callable[[Mapping[str, An
     }  # fmt: skip
     cache = Path(request["cache"]) if request["cache"] else None
     recipe, folder, checkpoint = Recipe.from_json(request["recipe"]), Path(request["folder"]), Path(request["checkpoint"])
-    return Context(recipe, folder, inputs, request["target"], cache, say, smoke=request["smoke"], checkpoint=checkpoint)
+    return Context(
+        recipe, folder, inputs, request["target"], cache, say, smoke=request["smoke"], checkpoint=checkpoint,
+        last=request["last"],
+    )  # fmt: skip
 
 
 def main() -> None:

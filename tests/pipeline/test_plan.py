@@ -1,11 +1,13 @@
 """The plan of ``check``: which steps are cached, which are to do, and nothing is touched."""
 
 import pytest
+from PIL import Image
 
-from edgekd.core import Measurement, Outcome
-from edgekd.pipeline import Store, make_plan
+from edgekd.core import InputError, Measurement, Outcome
+from edgekd.pipeline import Control, Runner, Store, make_plan
 from edgekd.pipeline.chain import STAGES, Step, needed_steps, steps
 from edgekd.pipeline.keys import Keys, key_of
+from edgekd.pipeline.ready import require_enough_images
 from edgekd.recipe import loads
 
 RECIPE = """\
@@ -98,3 +100,25 @@ def test_every_step_of_the_chain_is_planned_in_order(tmp_path):
     plan = make_plan(loads(RECIPE, "plan.yaml", tmp_path), tmp_path / "store")
     assert [step.name for step in plan.steps] == [step.name for step in steps(("cpu", "jetson"))]
     assert Step(STAGES["build"], "cpu").name == "cpu/build"
+
+
+@pytest.mark.parametrize(
+    ("distill", "data", "what"),
+    [
+        ("{method: ffkd, epochs: 1, feedback_every: 50}", "{source: digits, image_size: 8}", "feedback never comes"),
+        ("{method: ffkd, epochs: 4, feedback_start: 0.99, feedback_stop: 1}", "{source: digits, image_size: 8}", "never comes"),
+        ("{method: ffkd, epochs: 1}", "{source: imagefolder, path: few, image_size: 8, train_per_class: 1}", "at least 4 images"),
+    ],
+)
+def test_a_training_that_its_images_do_not_allow_is_told_by_check_and_by_a_run_before_anything_is_made(
+    tmp_path, distill, data, what
+):
+    for number, name in enumerate("abcdefghijkl"):
+        (tmp_path / "few" / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (20 * number, 0, 0)).save(tmp_path / "few" / "ab"[number % 2] / f"{name}.png")
+    recipe = loads(RECIPE, "plan.yaml", tmp_path, (f"distill={distill}", f"data={data}"))
+    with pytest.raises(InputError, match=what):
+        make_plan(recipe, tmp_path / "store")
+    walk = Runner(recipe, tmp_path / "run", Store(tmp_path / "store"), lambda event: None, Control()).walk()
+    assert what in str(walk.error) and not list((tmp_path / "run").glob("*/*"))
+    require_enough_images(recipe, 2, {"sketch", "preflight"})  # which train nothing

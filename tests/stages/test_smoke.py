@@ -46,6 +46,13 @@ def test_a_smoke_run_times_one_round_and_a_real_one_what_its_gates_need(tmp_path
     assert real == targets.plan_for(recipe.gates_of("benchmark", "cpu"))
 
 
+def test_the_teacher_takes_a_step_in_a_smoke_run_too_if_it_is_to_learn(tmp_path):
+    for every, taken in ((4, True), (0, False)):
+        asked = f"distill={{method: ffkd, epochs: 9, feedback_every: {every}, feedback_start: 0.9, feedback_stop: 0.95}}"
+        short = shortened(loads(RECIPE, "tried.yaml", tmp_path, (asked,))).distill
+        assert (short.feedback_every > 0 and short.feedback_comes(images=60)) is taken
+
+
 def test_what_a_smoke_run_makes_of_a_valid_recipe_is_one_too(tmp_path):
     teachers = "teacher={weights: teacher.onnx}", "teacher={model: resnet18, epochs: 1, batch_size: 2}"
     for teacher, method in zip(teachers, ("kd", "ffkd"), strict=True):

@@ -1,10 +1,10 @@
 """The teacher as its stage leaves it, a network or an ONNX file, and what the later stages learn from either."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
-from PIL import Image
 from small_chain import RECIPE
 
 from edgekd import data, distill, export, models
@@ -170,11 +170,6 @@ RESNET = "student={model: resnet18, width: 0.125}"
         (("distill={method: channel, epochs: 1, taps: [[layer4, layr4]]}",), "student has no module 'layr4'", "distill.taps"),
         (("distill={method: channel, epochs: 1, taps: [[layer4, fc]]}",), "module 'fc' of the student gives no map", "taps"),
         (("student={model: mobilenet_v2, weights: ./teacher.safetensors}",), "the weights do not fit", "teacher.safetensors"),
-        (
-            ("distill={method: ffkd, epochs: 1}", "data={source: imagefolder, path: ./few, image_size: 16, train_per_class: 1}"),
-            "distill needs batches of at least 4 images",
-            "data",
-        ),
     ],
 )
 def test_what_would_stop_the_distillation_is_told_before_a_teacher_is_trained(
@@ -184,15 +179,21 @@ def test_what_would_stop_the_distillation_is_told_before_a_teacher_is_trained(
         raise AssertionError("the teacher was trained")
 
     monkeypatch.setattr(teacher, "train", trained)
-    few_images(folder / "few")
     room = context("teacher={model: resnet18, width: 0.125, epochs: 1}", RESNET, *overrides)
     with pytest.raises(InputError, match=what) as caught:
         teacher.run(room)
     assert where in caught.value.where
 
 
-def few_images(folder):
-    for number, name in enumerate(("a", "b")):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        for shade in range(8):
-            Image.new("RGB", (16, 16), (128 * number, 10 * shade, 0)).save(folder / name / f"{shade}.png")
+def test_a_walk_that_ends_with_the_teacher_asks_nothing_of_the_distillation(context, folder, monkeypatch):
+    class TrainedError(Exception):
+        pass
+
+    def trained(*_, **__):
+        raise TrainedError
+
+    monkeypatch.setattr(teacher, "train", trained)
+    wrong = "distill={method: channel, epochs: 1, taps: [[layer9, layer4]]}"
+    room = context("teacher={model: resnet18, width: 0.125, epochs: 1}", RESNET, wrong)
+    with pytest.raises(TrainedError):
+        teacher.run(replace(room, last=True))
