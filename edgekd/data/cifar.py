@@ -85,15 +85,15 @@ def _found(source: str, root: Path) -> tuple[Version, Path]:
 def _class_names(version: Version, path: Path) -> tuple[str, ...]:
     if version.name_key:
         names = plain_pickle.read(path).get(version.name_key)
-        if not isinstance(names, list) or not all(isinstance(name, str) and name.isprintable() for name in names):
-            raise InputError(
-                "there are no class names", where=str(path), seen=f"{version.name_key}: {type(names).__name__}", fix=_AGAIN
-            )
-        return tuple(names)
-    if not path.is_file():
+    elif not path.is_file():
         raise InputError("no such file", where=str(path), fix=_AGAIN)
-    with disk_problems(path):
-        return tuple(path.read_text(encoding="ascii", errors="replace").split())
+    else:
+        with disk_problems(path):
+            names = path.read_text(encoding="ascii", errors="replace").split()
+    if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() and name.isprintable() for name in names):
+        seen = f"{version.name_key}: {type(names).__name__}" if version.name_key else "letters that cannot be printed"
+        raise InputError("there are no class names", where=str(path), seen=seen, fix=_AGAIN)
+    return tuple(names)
 
 
 def _items(version: Version, folder: Path, files: Sequence[str], classes: int) -> tuple[Item, ...]:

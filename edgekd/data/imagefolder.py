@@ -128,9 +128,11 @@ def _is_utf8(name: str) -> bool:
 
 
 def _visible(folder: Path) -> list[Path]:
-    if not os.access(folder, os.R_OK | os.X_OK, effective_ids=True):
-        raise EnvironmentProblem("the folder may not be read", where=str(folder), fix=f"chmod u+rx '{folder}'")
-    return [path for path in folder.iterdir() if not path.name.startswith(".")]
+    try:
+        os.stat(f"{folder}/.")  # a folder whose names may be listed, and nothing more
+        return [path for path in folder.iterdir() if not path.name.startswith(".")]
+    except PermissionError as error:
+        raise EnvironmentProblem("the folder may not be read", where=str(folder), fix=f"chmod u+rx '{folder}'") from error
 
 
 def same_classes(first: Part, expected: Sequence[str], part: Part, seen: Sequence[str], root: Path) -> None:

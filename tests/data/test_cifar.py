@@ -129,10 +129,14 @@ def test_missing_class_names_are_said(tmp_path: Path) -> None:
     (folder / "batches.meta").write_bytes(python2_pickle({"label_names": ["cat"]}))
     with pytest.raises(InputError, match="has 10 classes"):
         list_cifar("cifar10", folder)
-    for names in ({"names": ["cat"]}, {"label_names": [1]}, {"label_names": ["cat\x1b[31m"]}):
+    for names in ({"names": ["cat"]}, {"label_names": [1]}, {"label_names": ["cat\x1b[31m"]}, {"label_names": [" "]}):
         (folder / "batches.meta").write_bytes(python2_pickle(names))
         with pytest.raises(InputError, match="no class names"):
             list_cifar("cifar10", folder)
+    binary = tiny_cifar.write_binary(tmp_path, "cifar10")
+    (binary / "batches.meta.txt").write_text("cat\nd\x1b[31mog")
+    with pytest.raises(InputError, match="no class names"):
+        list_cifar("cifar10", binary)
 
 
 @pytest.mark.parametrize("version", ["python", "binary"])

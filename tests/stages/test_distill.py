@@ -8,6 +8,7 @@ import pytest
 import torch
 from small_chain import RECIPE
 
+from edgekd import distill as methods
 from edgekd import models
 from edgekd.core import InputError
 from edgekd.recipe import loads
@@ -87,3 +88,9 @@ def test_a_teacher_that_is_not_asked_to_learn_leaves_no_improved_one(stage):
     assert [one.kind for one in outcome.artifacts] == ["student", "curves"]
     assert [one.name for one in outcome.measurements] == ["top1", "top1_drop"]
     assert outcome.notes["training"]["images"] == {"student": 600, "teacher": 600}  # 300 a batch, all there are
+    assert outcome.notes["taps"][-1] == ["layer2", "layer2"] and "warning" not in outcome.notes
+
+
+def test_a_method_that_found_no_maps_to_compare_says_so():
+    assert "no feature maps were compared" in distill._compared(methods.Channel())["warning"]
+    assert distill._compared(methods.Channel(taps=())) == distill._compared(methods.KD()) == {}
