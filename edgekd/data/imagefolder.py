@@ -129,7 +129,7 @@ def _is_utf8(name: str) -> bool:
 
 def _visible(folder: Path) -> list[Path]:
     try:
-        os.stat(f"{folder}/.")  # a folder whose names may be listed, and nothing more
+        (folder / "..").stat()  # not of a folder whose names may be listed, and nothing more
         return [path for path in folder.iterdir() if not path.name.startswith(".")]
     except PermissionError as error:
         raise EnvironmentProblem("the folder may not be read", where=str(folder), fix=f"chmod u+rx '{folder}'") from error
