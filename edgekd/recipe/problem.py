@@ -51,5 +51,5 @@ def shown(value: object) -> str:
         case list() | tuple():
             return f"a list of {len(value)}"
         case int() | float():
-            return f"{value:g}" if isinstance(value, float) else str(value)
+            return str(value)
     return type(value).__name__
