@@ -57,6 +57,7 @@ def sweep(recipe: Path, run_dir: Path | None, jobs: int, dry_run: bool, as_json:
 
     made = Sweep(Asked(recipe, **asked), run_dir, options.RUNS, ["edgekd", *_typed()])
     if dry_run:
+        made.require_own_folder()
         _show(made, as_json)
         return
     with interruptible(), ProgressLog(-1 if quiet else 0) as log:

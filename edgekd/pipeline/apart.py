@@ -44,12 +44,6 @@ class Order:
     resume: tuple[str, ...]
 
 
-def begin(order: Order) -> None:
-    """Withdraw the report that an earlier run left in its folder: should this one die, nobody shall take it for its own."""
-    with contextlib.suppress(NotADirectoryError):  # the run itself says so
-        (order.folder / FILE_NAME).unlink(missing_ok=True)
-
-
 def take(order: Order, listen: Listener) -> EdgekdError | None:
     """Walk it and leave its report in its folder. Returns the error that ended it, or raises what kept it from starting."""
     started = time.time()
@@ -69,7 +63,6 @@ def take_all(orders: Sequence[Order], jobs: int, listen: Listener, finished: Cal
     """
     if jobs == 1 or len(orders) == 1:
         for order in orders:
-            begin(order)
             error = _outcome(order, listen)
             if isinstance(error, Interrupted):
                 raise error
@@ -81,7 +74,6 @@ def take_all(orders: Sequence[Order], jobs: int, listen: Listener, finished: Cal
         while waiting or under_way:
             while waiting and free:
                 order = waiting.pop(0)
-                begin(order)
                 under_way[order.name] = _Child(order, free.pop(0), jobs, heard)
             name, event = heard.get()
             if event is not None:

@@ -16,6 +16,9 @@ from edgekd.pipeline.ready import require_ready
 from edgekd.recipe import Recipe, Training, load, load_arm
 
 _TRAINS_ONLY = {"image_size", "hflip", "train_per_class"}  # keys of data that leave held-out and test images what they are
+MATCHED = "matched"  # the folder of all arms of equal time
+_OF_THE_SWEEP = {MATCHED, "matched.json", "arms.json", "sweep.json", "sweep.csv", "sweep.html"}  # beside the arms' folders
+_LIKE_MATCHED = re.compile(r" ×\S+ epochs$")  # see with_epochs
 MOST_LETTERS = 120  # of an arm's name: what a chart can show and a folder be called
 # Up to a comma that stands in no brackets and no quotes.
 _VALUE = re.compile(r"""(?:[^,\[{"']|\[[^\]]*\]|\{[^}]*\}|"[^"]*"|'[^']*')+""")
@@ -39,8 +42,14 @@ class Arm:
         return section.epochs if isinstance(section, Training) else 0
 
     def folder(self, seed: int) -> str:
-        """Of its run, below the sweep's."""
-        return f"{re.sub(r'[^A-Za-z0-9._=+-]+', '-', self.name).strip('-.') or 'arm'}/seed-{seed}"
+        """Of its run, below the sweep's; what is trained for longer never lies where an arm of the user's does."""
+        if self.matched is not None:
+            return f"{MATCHED}/{_as_folder(self.matched)}/{self.epochs}-epochs/seed-{seed}"
+        return f"{_as_folder(self.name)}/seed-{seed}"
+
+
+def _as_folder(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._=+-]+", "-", name).strip("-.") or "arm"
 
 
 @dataclass(frozen=True)
@@ -59,7 +68,8 @@ class Asked:
 def arms_of(asked: Asked) -> tuple[Arm, ...]:
     """Every arm with a recipe for every seed, all of them valid and ready; one teacher for all seeds unless it is varied or set.
 
-    Raises InputError: --vary or --arm cannot be read, a name twice, other test images in an arm. RecipeError: with all problems.
+    Raises InputError: --vary or --arm cannot be read, a name twice or the sweep's own, other test images in an arm. RecipeError:
+    with all problems.
     """
     base = load(asked.recipe, asked.overrides)
     varied = dict(_varied(text) for text in asked.vary)
@@ -75,6 +85,9 @@ def arms_of(asked: Asked) -> tuple[Arm, ...]:
         raise InputError(what, where="--arm", seen=f"{long[:40]}…", fix=fix)
     if twice := [name for name in names if names.count(name) > 1]:
         raise InputError(f"two arms are called '{twice[0]}'", where="--arm", seen=twice[0], fix="choose another name")
+    if own_name := next((name for name in names if _as_folder(name) in _OF_THE_SWEEP or _LIKE_MATCHED.search(name)), None):
+        what = "an arm cannot have a name that the sweep itself gives"
+        raise InputError(what, where="--arm", seen=own_name, fix="choose another name")
     set_by_hand = {text.partition("=")[0].strip() for text in (*asked.overrides, *(text for one in own for text in one.changes))}
     pinned = base.teacher.seed is None and not set_by_hand & {"teacher", "teacher.seed"}
     shared = [*asked.overrides, *([f"teacher.seed={base.seed}"] if pinned else [])]

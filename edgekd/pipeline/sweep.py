@@ -13,7 +13,7 @@ from typing import Any
 from edgekd import report
 from edgekd.core import EdgekdError, InputError, digest
 from edgekd.core.duration import in_words
-from edgekd.core.files import write_atomic, write_json
+from edgekd.core.files import disk_problems, write_atomic, write_json
 from edgekd.core.lock import locked
 from edgekd.core.nearest import did_you_mean
 from edgekd.core.signals import undisturbed
@@ -27,9 +27,11 @@ from edgekd.pipeline.plan import PlannedStep, planned_steps
 from edgekd.pipeline.runner import Listener, store_of
 from edgekd.pipeline.state import Openings, remembered
 from edgekd.pipeline.store import Store
+from edgekd.recipe import Recipe
 from edgekd.report import ArmPart, Document
 
 MATCHED_FILE = "matched.json"
+CLAIM_FILE = "arms.json"  # written before anything is made: whose folder this is
 
 
 @dataclass(frozen=True)
@@ -61,12 +63,13 @@ class Sweep:
         self.asked, self.words = asked, tuple(words)
         self.arms = arms_of(asked)
         self.recipe = next(iter(self.arms[0].recipes.values()))
-        self.digest = digest([[arm.name, [recipe.as_json() for recipe in arm.recipes.values()]] for arm in self.arms])
+        self.digest = digest([[arm.name, [_told_apart(recipe) for recipe in arm.recipes.values()]] for arm in self.arms])
         self.folder = folder or runs / f"{self.recipe.name}-sweep-{self.digest[:8]}"
         self.store = store_of(self.folder, runs)
         self.baseline = chosen(asked.baseline, self.arms, "--baseline").name if asked.baseline else self.arms[0].name
-        to_match = [name.strip() for text in asked.matched for name in text.split(",") if name.strip()]
-        self.to_match = [chosen(name, self.arms, "--matched") for name in dict.fromkeys(to_match)]
+        names = {arm.name for arm in self.arms}
+        to_match = [one.strip() for text in asked.matched for one in ([text] if text.strip() in names else text.split(","))]
+        self.to_match = [chosen(name, self.arms, "--matched") for name in dict.fromkeys(to_match) if name]
         if idle := next((arm.name for arm in self.to_match if not arm.epochs), None):
             raise InputError(f"the arm '{idle}' does not train", where="--matched", seen=idle)
         self.described: Description | None = None
@@ -79,7 +82,7 @@ class Sweep:
         for arm in arms:
             for seed, recipe in arm.recipes.items():
                 keys = Keys(recipe, memo)
-                of = digest([recipe.as_json()["data"], str(recipe.folder)])
+                of = digest(recipe.as_json()["data"])
                 keys.described = self._images[of] = self._images.get(of) or keys.described
                 self.described = self.described or keys.described
                 planned = planned_steps(keys, store, steps(tuple(recipe.targets), self.asked.until, exams=True))
@@ -91,23 +94,29 @@ class Sweep:
         on. LockedError: another process makes this sweep. InputError: the folder holds another."""
         started = time.time()
         with locked(self.folder / ".lock", f"the sweep {self.folder}"):
-            self._require_own_folder()
+            self.require_own_folder()
+            write_json(self.folder / CLAIM_FILE, {"digest": self.digest, "command": shlex.join(self.words)})
             rows = self._measured(self.arms, jobs, listen)
-            if matched := self._matched(rows, listen):
-                rows += self._measured(matched, jobs, listen)
+            matched, notes = self._matched(rows)
+            for text in notes:
+                listen({"event": "note", "text": text})
+            rows += self._measured(matched, jobs, listen)
             with undisturbed():
-                document = self._document(rows, started)
+                document = self._document(rows, notes, started)
                 write_json(self.folder / report.SWEEP_FILE, document)
                 write_atomic(self.folder / "sweep.csv", report.render_csv(document))
                 write_atomic(self.folder / "sweep.html", report.render_sweep_html(document))
         return document
 
-    def _require_own_folder(self) -> None:
-        """Neither may overwrite the other's table and runs. Raises InputError: the folder has the table of other arms."""
-        found = remembered(self.folder / report.SWEEP_FILE)
-        if found.get("digest", self.digest) != self.digest:
-            what, fix = "this folder holds the sweep of other arms", f"another --run-dir, or remove {report.SWEEP_FILE}"
-            raise InputError(what, where=str(self.folder), seen=str(found.get("command")), fix=fix)
+    def require_own_folder(self) -> None:
+        """Neither may overwrite the other's table and runs. Raises InputError: the folder is, or may be, that of other arms or
+        of other files."""
+        with disk_problems(self.folder):
+            there = [path for name in (CLAIM_FILE, report.SWEEP_FILE) if (path := self.folder / name).exists()]
+        if others := [path for path in there if remembered(path).get("digest") != self.digest]:
+            fix = f"another --run-dir, or remove {' and '.join(path.name for path in others)}"
+            seen = str(remembered(others[0]).get("command"))
+            raise InputError("this folder holds another sweep", where=str(self.folder), seen=seen, fix=fix)
 
     def _measured(self, arms: Sequence[Arm], jobs: int, listen: Listener) -> list[ArmPart]:
         """Teachers first, then every run whose teacher is there."""
@@ -141,11 +150,13 @@ class Sweep:
         return Order(name, one.arm.recipes[one.seed], self._folder(one), self.store, until, self.words)
 
     def _left_by(self, one: Prospect, error: EdgekdError | None) -> Document | EdgekdError:
-        """The report of a run that has ended, or why there is none."""
+        """The report of a run that has ended, or why there is none: one that does not tell its error is of an earlier run."""
         try:
-            return report.read(self._folder(one))
+            found = report.read(self._folder(one))
         except EdgekdError as nothing:
             return error or nothing
+        told = found.error.model_dump() if found.error else None
+        return error if error is not None and error.as_json() != told else found
 
     def _part(self, arm: Arm, runs: Sequence[tuple[Prospect, Document | EdgekdError]]) -> ArmPart:
         return ArmPart(
@@ -153,30 +164,28 @@ class Sweep:
             matched=arm.matched, runs=[report.run_part(one.seed, arm.folder(one.seed), found) for one, found in runs],
         )  # fmt: skip
 
-    def _matched(self, rows: Sequence[ArmPart], listen: Listener) -> tuple[Arm, ...]:
-        """The arms that repeat others for no less time than the dearest takes. How many epochs that is, is measured once, of
-        all that trains, and remembered: measured again, it would be another training."""
+    def _matched(self, rows: Sequence[ArmPart]) -> tuple[list[Arm], list[str]]:
+        """The arms that repeat others for no less time than the dearest takes, and why there is none of one. How many epochs that
+        is, is measured once, of all that trains, and remembered: measured again, it would be another training."""
         if not self.to_match:
-            return ()
+            return [], []
         path, of = self.folder / MATCHED_FILE, digest([self.digest, self.described.digest if self.described else None])
         kept = remembered(path)
-        epochs = kept["epochs"] if kept.get("of") == of else {}
-        if any(arm.name not in epochs for arm in self.to_match):
+        epochs = kept.get("epochs") if kept.get("of") == of else None
+        if not isinstance(epochs, dict) or not all(_no_shorter(epochs.get(arm.name), arm) for arm in self.to_match):
             trained = [(arm, row) for arm, row in zip(self.arms, rows, strict=True) if arm.epochs]
             if untimed := [arm.name for arm, row in trained if any(run.seconds is None for run in row.runs)]:
                 text = f"--matched waits: not every seed of {', '.join(untimed)} was trained, so the dearest arm is not known"
-                listen({"event": "note", "text": text})
-                return ()
+                return [], [text]
             seconds = report.training_seconds(rows)
             dearest = max(seconds.values())
             epochs = {arm.name: math.ceil(arm.epochs * (dearest / seconds[arm.name])) for arm, _ in trained}
             write_json(path, {"of": of, "epochs": epochs})
-        for arm in self.to_match:
-            if epochs[arm.name] == arm.epochs:
-                listen({"event": "note", "text": f"{arm.name} is the dearest arm: not repeated"})
-        return tuple(with_epochs(arm, epochs[arm.name]) for arm in self.to_match if epochs[arm.name] > arm.epochs)
+        longer = [with_epochs(arm, epochs[arm.name]) for arm in self.to_match if epochs[arm.name] > arm.epochs]
+        notes = [f"{arm.name} is the dearest arm: not repeated" for arm in self.to_match if epochs[arm.name] == arm.epochs]
+        return longer, notes
 
-    def _document(self, rows: Sequence[ArmPart], started: float) -> dict[str, Any]:
+    def _document(self, rows: Sequence[ArmPart], notes: Sequence[str], started: float) -> dict[str, Any]:
         documents = [report.read(self.folder / run.folder) for row in rows for run in row.runs if run.teacher]
         errors = [EdgekdError.from_json(run.error.model_dump()) for row in rows for run in row.runs if run.error]
         described = self.described
@@ -193,12 +202,24 @@ class Sweep:
             "seeds": list(self.arms[0].recipes),
             "teachers": [one.model_dump(mode="json") for one in report.teachers_of(documents)],
             "arms": [one.model_dump(mode="json") for one in report.tabulated(rows, self.baseline)],
+            "notes": list(notes),
             "test_opened": Openings(self.store / "test_opened.json").of(described.digest) if described else None,
             "data": {"source": self.recipe.data.source, **described.as_json()} if described else None,
             "environment": environment(),
             "started": time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(started)),
             "seconds": round(time.time() - started, 3),
         }
+
+
+def _told_apart(recipe: Recipe) -> list[Any]:
+    """A recipe as it is written, and which files of this machine its paths are: the same words in another folder are others."""
+    images = recipe.resolve(recipe.data.path) if recipe.data.path is not None else None
+    files = (images, recipe.weights_file("teacher"), recipe.weights_file("student"))
+    return [recipe.as_json(), [path and str(path.resolve()) for path in files]]
+
+
+def _no_shorter(epochs: object, arm: Arm) -> bool:
+    return isinstance(epochs, int) and epochs >= arm.epochs
 
 
 class _Count:

@@ -96,6 +96,7 @@ class SweepDocument(_Part):
     seeds: list[int]
     teachers: list[TeacherPart]
     arms: list[ArmPart] = Field(description="the best mean first")
+    notes: list[str] = Field([], description="what to know about the table, such as why an arm that was asked for is not in it")
     test_opened: int | None = Field(
         None, description="how often runs that share this store have opened the test split of these images"
     )

@@ -105,6 +105,7 @@ def facts(document: SweepDocument) -> list[tuple[str, str]]:
         counts = ", ".join(f"{n:,} {name.replace('_', ' ')}" for name, n in document.data.counts.items())
         times = "once" if document.test_opened == 1 else f"{document.test_opened} times"
         found.append(("data", f"{document.data.source}: {counts} images; test opened {times} by runs that share this store"))
+    found += [("note", text) for text in document.notes]
     found += [("left out", text) for text in _left_out(document)]
     found += [("failed", text) for text in failures(document)]
     found.append(("how", how(document)))

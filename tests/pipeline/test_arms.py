@@ -88,6 +88,8 @@ def test_a_typo_in_key_or_value_is_told_before_anything_trains_at_the_option_it_
         ((), ("a: seed=3",), "of all arms"),
         ((), ("a: distill.epochs=2", "a: distill.epochs=3"), "called 'a'"),
         ((), ("a b: distill.epochs=2", "a-b: distill.epochs=3"), "too alike"),
+        *(((), (f"{name}: distill.epochs=2",), "the sweep itself gives") for name in ("matched", "arms.json", "sweep.html")),
+        ((), ("sld ×2 epochs: distill.epochs=2",), "the sweep itself gives"),
     ],
 )
 def test_what_cannot_be_read_is_told(asked, vary, arms, words):
@@ -124,7 +126,7 @@ def test_an_arm_of_equal_time_only_trains_longer(asked):
     (arm,) = asked()
     longer = with_epochs(arm, 7)
     assert (longer.name, longer.matched, longer.recipes[0].distill.epochs) == ("sld ×2.333 epochs", "sld", 7)
-    assert longer.folder(0) != arm.folder(0)
+    assert (arm.folder(0), longer.folder(0)) == ("sld/seed-0", "matched/sld/7-epochs/seed-0")
     same = longer.recipes[0].model_copy(update={"distill": arm.recipes[0].distill})
     assert same.as_json() == arm.recipes[0].as_json()
 

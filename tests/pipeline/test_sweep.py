@@ -7,15 +7,18 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from click.testing import CliRunner
 from toy_chain import RECIPE
 
-from edgekd.core import InputError, Interrupted, LockedError
+from edgekd.cli import main
+from edgekd.core import EnvironmentProblem, InputError, Interrupted, LockedError
+from edgekd.core.files import write_json
 from edgekd.core.lock import locked
 from edgekd.core.signals import interruptible
 from edgekd.pipeline import Asked, Stage, Sweep, apart, chain, keys
 from edgekd.pipeline import sweep as pipeline_sweep
 from edgekd.pipeline.state import Openings
-from edgekd.report import parse_sweep, read
+from edgekd.report import parse_sweep, read, render_sweep, render_sweep_html
 from edgekd.report.sweep_screen import failures
 
 pytestmark = pytest.mark.parametrize("toy_chain", [False], indirect=True, ids=["in the parent"])
@@ -36,14 +39,16 @@ def sweep(tmp_path, toy_chain, monkeypatch):
     recipe = tmp_path / "toy.yaml"
     recipe.write_text(RECIPE)
 
-    def run(*vary, listen=lambda event: None, jobs=1, folder=None, **more):
-        asked = Asked(recipe, vary=vary, **more)
-        return parse_sweep(Sweep(asked, folder, tmp_path, ["edgekd", "sweep", "toy.yaml"]).run(jobs, listen))
+    def made(*vary, folder=None, recipe=recipe, **more):
+        return Sweep(Asked(recipe, vary=vary, **more), folder, tmp_path, ["edgekd", "sweep", "toy.yaml"])
+
+    def run(*vary, listen=lambda event: None, jobs=1, **more):
+        return parse_sweep(made(*vary, **more).run(jobs, listen))
 
     def calls():
         return (tmp_path / ".store/calls.txt").read_text().splitlines()
 
-    run.calls, run.folder = calls, tmp_path
+    run.calls, run.folder, run.made = calls, tmp_path, made
     return run
 
 
@@ -128,9 +133,10 @@ def test_a_matched_arm_trains_as_long_as_the_dearest_and_that_is_remembered(swee
     kept.write_text(json.dumps(changed))
     again = sweep(*varied, matched=("label",))
     assert "distill.epochs=5" in next(arm for arm in again.arms if arm.matched).changes
-    kept.write_text("{")  # damaged: measured again
-    third = sweep(*varied, matched=("label",))
-    assert "distill.epochs=4" in next(arm for arm in third.arms if arm.matched).changes
+    for odd in ("{", *(json.dumps({"of": changed["of"], **more}) for more in ({}, {"epochs": [4]}, {"epochs": {"label": None}}))):
+        kept.write_text(odd)  # measured again
+        third = sweep(*varied, matched=("label",))
+        assert "distill.epochs=4" in next(arm for arm in third.arms if arm.matched).changes
     longer = sweep(*varied, matched=("label",), overrides=("distill.epochs=3",))  # another training: measured again
     assert "distill.epochs=12" in next(arm for arm in longer.arms if arm.matched).changes
 
@@ -148,9 +154,9 @@ def test_equal_time_is_not_decided_before_every_arm_was_timed_with_every_seed(sw
     document = sweep(*varied, matched=("label",), listen=events.append)
     assert [arm.name for arm in document.arms if arm.matched] == []
     assert not (Path(document.sweep) / "matched.json").exists()
-    assert [event["text"] for event in events if event.get("text", "").startswith("--matched")] == [
-        "--matched waits: not every seed of kd was trained, so the dearest arm is not known"
-    ]
+    why = "--matched waits: not every seed of kd was trained, so the dearest arm is not known"
+    assert [event["text"] for event in events if event.get("text", "").startswith("--matched")] == [why]
+    assert document.notes == [why] and why in render_sweep(document, width=200) and why in render_sweep_html(document)
     monkeypatch.delenv("TOY")
     assert [arm.name for arm in sweep(*varied, matched=("label",)).arms if arm.matched] == ["label ×4 epochs"]
 
@@ -178,8 +184,65 @@ def test_another_set_of_arms_takes_neither_table_nor_runs_of_this_one(sweep):
     label, kd = (Path(sweep(f"distill.method={method}").sweep) for method in ("label", "kd"))
     assert label != kd and all((folder / name).is_file() for folder in (label, kd) for name in ("sweep.json", "sweep.html"))
     assert sweep("distill.method=kd", folder=kd).exit_code == 0
-    with pytest.raises(InputError, match="holds the sweep of other arms"):
+    with pytest.raises(InputError, match="holds another sweep"):
         sweep("distill.method=label", folder=kd)
+
+
+def test_a_folder_is_claimed_before_anything_is_made_in_it(sweep, monkeypatch):
+    folder = sweep.folder / "mine"
+    monkeypatch.setenv("TOY", "signal 15")
+    with interruptible(), pytest.raises(Interrupted):
+        sweep("distill.method=kd", folder=folder)
+    monkeypatch.delenv("TOY")
+    assert not (folder / "sweep.json").exists()
+    with pytest.raises(InputError, match="holds another sweep") as refused:
+        sweep("distill.method=label", folder=folder)
+    assert (refused.value.seen, refused.value.fix) == ("edgekd sweep toy.yaml", "another --run-dir, or remove arms.json")
+    assert sweep("distill.method=kd", folder=folder).exit_code == 0
+
+
+def test_a_table_that_does_not_say_of_which_arms_it_is_is_not_taken_for_its_own(sweep):
+    folder = Path(sweep("distill.method=kd").sweep)
+    (folder / "arms.json").unlink()
+    assert sweep("distill.method=kd").exit_code == 0  # its table says so
+    table = json.loads((folder / "sweep.json").read_text())
+    (folder / "sweep.json").write_text(json.dumps({name: value for name, value in table.items() if name != "digest"}))
+    with pytest.raises(InputError, match="holds another sweep"):
+        sweep("distill.method=kd")
+
+
+def test_a_dry_run_refuses_the_folder_that_the_real_one_would(sweep):
+    sweep("distill.method=kd", folder=sweep.folder / "mine")
+    words = ["sweep", str(sweep.folder / "toy.yaml"), "--run-dir", str(sweep.folder / "mine"), "--dry-run"]
+    refused = CliRunner().invoke(main, words)
+    assert refused.exit_code == 2 and "this folder holds another sweep" in refused.stderr
+
+
+def test_the_same_words_about_other_files_are_another_sweep(sweep):
+    def folder(place, text):
+        here = sweep.folder / place
+        for name in ("images/train", "images/test"):
+            (here / name).mkdir(parents=True, exist_ok=True)
+        (here / "weights.pt").touch()
+        (here / "r.yaml").write_text(text)
+        return sweep.made(recipe=here / "r.yaml").folder
+
+    images = RECIPE.replace("source: digits", "source: imagefolder, path: images")
+    weights = RECIPE.replace("epochs: 1}", "weights: weights.pt}", 1)
+    for text, same in ((RECIPE, True), (images, False), (weights, False)):
+        assert (folder("a", text) == folder("b", text)) is same
+
+
+def test_an_arm_of_equal_time_shares_no_folder_with_an_arm_called_like_it(sweep):
+    document = sweep("distill.method=label,kd", arms=("label 4 epochs: distill.method=dkd distill.epochs=2",), matched=("label",))
+    trained = {arm.name: read(Path(document.sweep) / arm.runs[0].folder).recipe["distill"]["epochs"] for arm in document.arms}
+    assert trained == {"label": 1, "kd": 1, "label 4 epochs": 2, "label ×4 epochs": 4}
+
+
+def test_an_arm_whose_name_holds_a_comma_can_be_matched(sweep):
+    own = ("label, twice: distill.method=label distill.epochs=2", "kd: distill.method=kd")
+    document = sweep("distill.method=label", arms=own, matched=("label, twice", "label,kd"))
+    assert {arm.matched for arm in document.arms} == {None, "label, twice", "label"}
 
 
 def test_two_processes_do_not_make_one_sweep_at_once(sweep):
@@ -200,10 +263,39 @@ def test_a_file_where_a_run_goes_fails_that_run_alone(sweep):
     assert [run.error and run.error.code for run in sweep("seed=0,1").arms[0].runs] == [None, "input"]
 
 
+def test_a_folder_where_a_report_goes_fails_that_run_alone(sweep):
+    folder = Path(sweep("seed=0,1").sweep)
+    (folder / "label/seed-1/report.json").unlink()
+    (folder / "label/seed-1/report.json").mkdir()
+    first, second = sweep("seed=0,1").arms[0].runs
+    assert first.error is None and second.error.what == "a folder lies where report.json goes"
+
+
+def test_the_report_of_an_earlier_run_is_not_taken_for_that_of_one_that_left_none(sweep, monkeypatch):
+    folder = Path(sweep("seed=0,1").sweep)
+
+    def refused(path, document):
+        if path == folder / "label/seed-1/report.json":
+            raise EnvironmentProblem("permission denied", where=str(path))
+        write_json(path, document)
+
+    monkeypatch.setattr(apart, "write_json", refused)
+    first, second = sweep("seed=0,1").arms[0].runs
+    assert (first.error, second.error.what, second.test_top1) == (None, "permission denied", None)
+
+
+def test_what_a_failed_run_has_reported_stays(sweep, monkeypatch):
+    monkeypatch.setenv("TOY", "error of kd 0")
+    document = sweep("distill.method=kd")
+    assert (document.arms[0].runs[0].error.what, len(document.teachers)) == ("toy error", 1)
+
+
 def test_a_run_whose_process_dies_is_named_once(sweep, monkeypatch):
+    sweep("seed=0,1")
     dies = lambda command, **more: subprocess.Popen(["sh", "-c", "kill -9 $$"], **more)  # noqa: E731
     monkeypatch.setattr(apart, "subprocess", SimpleNamespace(Popen=dies, PIPE=subprocess.PIPE))
     events = []
+    shutil.rmtree(sweep.folder / ".store")  # and nobody takes the reports of earlier runs for theirs
     document = sweep("seed=0,1", jobs=2, listen=events.append)
     told = [text for event in events if "failed: " in (text := event.get("text", ""))]
     assert all(text.count("seed") == 1 and "the process of this run was killed" in text for text in told) and len(told) == 2
