@@ -27,7 +27,7 @@ from edgekd.distill.modes import train_mode
 from edgekd.distill.norms import norms_of_all
 from edgekd.distill.progress import Progress
 from edgekd.distill.schedule import learning_rate_factor
-from edgekd.distill.teacher import FrozenTeacher
+from edgekd.distill.teacher import FrozenTeacher, in_bf16
 from edgekd.distill.tiny_maps import quick_tiny_maps
 from edgekd.distill.training import Batches, Learner, Training
 from edgekd.distill.views import answers
@@ -118,6 +118,8 @@ def fit(
     progress = Progress(state, steps, on_progress)
     read_every = _reading_interval(device)
 
+    if teacher is not None and precision == "bf16" and not method.teacher_learns:
+        teacher = in_bf16(teacher)
     with ExitStack() as stack:
         if device.type == "cpu":
             stack.enter_context(quick_tiny_maps(*networks, *([teacher] if teacher is not None else [])))

@@ -13,7 +13,7 @@ from torch import nn
 from edgekd.data import Batches
 from edgekd.distill import parallel
 from edgekd.distill.method import in_full
-from edgekd.distill.teacher import FrozenTeacher
+from edgekd.distill.teacher import FrozenTeacher, in_bf16
 from edgekd.distill.tiny_maps import quick_tiny_maps
 from edgekd.distill.views import answers
 from edgekd.recipe import Recipe
@@ -70,17 +70,18 @@ def trial_step(student: nn.Module, teacher: nn.Module | None, batches: Batches) 
     views, _ = next(iter(batches))
     batches.load_state_dict(place)
     learner = copy.deepcopy(student).train().to(memory_format=torch.channels_last)
-    frozen = FrozenTeacher(copy.deepcopy(teacher).to(memory_format=torch.channels_last)) if teacher is not None else None
+    asked: dict[Precision, FrozenTeacher] = {}
+    if teacher is not None:
+        frozen = copy.deepcopy(teacher).to(memory_format=torch.channels_last)
+        asked = {"fp32": FrozenTeacher(frozen), "bf16": FrozenTeacher(in_bf16(frozen))}
     images = {view: pictures.contiguous(memory_format=torch.channels_last) for view, pictures in views.items()}
-
-    networks = [learner, *([frozen.network] if frozen is not None else [])]
 
     def step_s(precision: Precision) -> float:
         began = time.perf_counter()
-        with quick_tiny_maps(*networks):
+        with quick_tiny_maps(learner, *(one.network for one in asked.values())):
             with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-                if frozen is not None:
-                    frozen.logits(images)
+                if asked:
+                    asked[precision].logits(images)
                 logits = answers(learner, images)
             torch.stack([in_full(one).square().mean() for one in logits.values()]).sum().backward()  # type: ignore[no-untyped-call]
         learner.zero_grad()

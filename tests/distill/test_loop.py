@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from edgekd.core import InputError, Interrupted
-from edgekd.distill import KD, SLD, Batch, Label, Method, Tap, Training, fit, put_back
+from edgekd.distill import FFKD, KD, SLD, Batch, Label, Method, Tap, Training, fit, put_back
 from edgekd.distill.schedule import learning_rate_factor
-from edgekd.distill.teacher import FrozenTeacher
+from edgekd.distill.teacher import FrozenTeacher, in_bf16
 
 MAX_GRADIENT_NORM = 5.0  # the default
 METHODS = [Label(), KD(), SLD(), SLD(pseudo_teacher_after=0.0, detach_pseudo_teacher=True)]
@@ -272,6 +272,23 @@ def test_the_teacher_answers_in_eval_mode_and_is_left_as_it_was(batches, network
     for view, pictures in views.items():
         torch.testing.assert_close(answers[view], teacher.eval()(pictures))
         assert not answers[view].requires_grad
+
+
+def test_a_frozen_teachers_weights_are_cast_once_and_its_answers_in_bf16_are_the_same_bits(batches, network, top1, monkeypatch):
+    teacher, views = network(seed=1), {"weak": torch.randn(4, 3, 6, 6)}
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        teacher.eval().to(memory_format=torch.channels_last)
+        assert torch.equal(FrozenTeacher(in_bf16(teacher)).logits(views)["weak"], FrozenTeacher(teacher).logits(views)["weak"])
+    assert {weight.dtype for weight in teacher.parameters()} == {torch.float32}
+    asked: list[nn.Module] = []
+    answer = FrozenTeacher.logits
+    monkeypatch.setattr(FrozenTeacher, "logits", lambda self, views: asked.append(self.network) or answer(self, views))
+    for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        fit(network(), SLD(), batches, teacher=teacher, evaluate=top1, epochs=1, learning_rate=0.1, precision=precision)
+        assert next(asked[-1].parameters()).dtype is dtype
+    course = {"evaluate": top1, "epochs": 1, "learning_rate": 0.1, "precision": "bf16", "more_batches": lambda *_: copy.deepcopy(batches)}
+    fit(network(), FFKD(taps=()), batches, teacher=teacher, **course)
+    assert asked[-1] is teacher
 
 
 @pytest.mark.parametrize(("limit", "forwards"), [(10**6, 1), (0, 2)], ids=["small", "large"])
