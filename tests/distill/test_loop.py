@@ -286,8 +286,10 @@ def test_a_frozen_teachers_weights_are_cast_once_and_its_answers_in_bf16_are_the
     for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         fit(network(), SLD(), batches, teacher=teacher, evaluate=top1, epochs=1, learning_rate=0.1, precision=precision)
         assert next(asked[-1].parameters()).dtype is dtype
-    course = {"evaluate": top1, "epochs": 1, "learning_rate": 0.1, "precision": "bf16", "more_batches": lambda *_: copy.deepcopy(batches)}
-    fit(network(), FFKD(taps=()), batches, teacher=teacher, **course)
+    fit(
+        network(), FFKD(taps=()), batches, teacher=teacher, evaluate=top1, epochs=1, learning_rate=0.1, precision="bf16",
+        more_batches=lambda *_: copy.deepcopy(batches),
+    )  # fmt: skip
     assert asked[-1] is teacher
 
 
