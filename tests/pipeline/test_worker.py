@@ -34,7 +34,7 @@ def request_for(tmp_path, monkeypatch):
     recipe = load(tmp_path / "toy.yaml")
     places = {name: str(tmp_path / name) for name in ("folder", "cache", "checkpoint")}
     document = {**recipe.as_json(), "folder": str(tmp_path)}
-    same = {"recipe": document, "target": None, "inputs": {}, "smoke": False, **places}
+    same = {"recipe": document, "target": None, "inputs": {}, "smoke": False, "last": False, **places}
     return lambda stage: {"entry": f"toy_stages:{stage}", **same}
 
 

@@ -104,7 +104,7 @@ def test_an_error_of_one_process_is_the_error_and_nobody_waits_for_ever(recipe, 
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     places = {name: str(tmp_path / name) for name in ("folder", "cache", "checkpoint")}
     document = {**recipe().as_json(), "folder": str(tmp_path)}
-    request = {"entry": "alone:fails", "recipe": document, "target": None, "inputs": {}, "smoke": False, **places}
+    request = {"entry": "alone:fails", "recipe": document, "target": None, "inputs": {}, "smoke": False, "last": False, **places}
     with pytest.raises(InputError) as failed:
         parallel.run(request, 2, lambda event: None)
     assert (failed.value.what, failed.value.where) == ("only one of them sees this", "rank 1")
