@@ -28,7 +28,7 @@ def quick_tiny_maps(*networks: nn.Module) -> Iterator[None]:
 
     Weights, hooks and state dicts stay as they are; results differ from torch's own only in the rounding of sums.
     """
-    convolutions = [module for network in networks for module in network.modules() if _is_candidate(module)]
+    convolutions = dict.fromkeys(module for network in networks for module in network.modules() if _is_candidate(module))
     for convolution in convolutions:
         vars(convolution)["_conv_forward"] = partial(_forward, convolution)  # what nn.Conv2d.forward calls
     try:

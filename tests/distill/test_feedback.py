@@ -104,6 +104,16 @@ def next_of(more_batches: Any) -> tuple[Tensor, Tensor]:
     return views["weak"], labels
 
 
+def told(teacher: nn.Module, images: Tensor, labels: Tensor, steps: int) -> nn.Module:
+    """The teacher, after so many steps on these labels."""
+    optimiser = torch.optim.SGD(teacher.parameters(), lr=0.1, momentum=0.9)
+    for _ in range(steps):
+        optimiser.zero_grad()
+        F.cross_entropy(teacher.eval()(images), labels).backward()
+        optimiser.step()
+    return teacher
+
+
 def assert_gradients(feedback: Feedback, expected: list[Tensor]) -> None:
     for mine, exact in zip(feedback.optimiser.seen, expected, strict=True):
         assert (mine - exact).norm() <= 1e-4 * exact.norm() + 1e-7
@@ -208,13 +218,7 @@ def test_advice_against_the_labels_is_dropped(lesson, network, more_batches) -> 
             return -40.0 * self.row[0] * super().forward(images)
 
     for gated, kept in ((True, 0.0), (False, 1.0)):
-        known = copy.deepcopy(teacher)
-        optimiser = torch.optim.SGD(known.parameters(), lr=0.1, momentum=0.9)
-        images, labels = next_of(more_batches)
-        for _ in range(30):
-            optimiser.zero_grad()
-            F.cross_entropy(known.eval()(images), labels).backward()
-            optimiser.step()
+        known = told(copy.deepcopy(teacher), *next_of(more_batches), steps=30)
         feedback, _ = lesson((Wrong(known, 1.0),), teacher=known, taps=(), feedback_conflict_gate=gated)
         seen = feedback.step(torch.empty(1, 0))
         assert (seen["feedback.kd"].item() > 0) == bool(kept)
@@ -223,13 +227,7 @@ def test_advice_against_the_labels_is_dropped(lesson, network, more_batches) -> 
 def test_advice_on_maps_that_opposes_the_labels_is_dropped(lesson, network, more_batches) -> None:
     """A teacher that knows the labels is told by an untrained student to look everywhere alike."""
     for gated, kept in ((True, False), (False, True)):
-        teacher = network(seed=7, width=12)
-        optimiser = torch.optim.SGD(teacher.parameters(), lr=0.1, momentum=0.9)
-        images, labels = next_of(more_batches)
-        for _ in range(60):
-            optimiser.zero_grad()
-            F.cross_entropy(teacher.eval()(images), labels).backward()
-            optimiser.step()
+        teacher = told(network(seed=7, width=12), *next_of(more_batches), steps=60)
         options = {"feedback_kd_weight": 0.0, "feedback_block_gate": False, "feedback_conflict_gate": gated}
         feedback, _ = lesson((network(seed=1),), teacher=teacher, **options)
         assert (feedback.step(UNDERSTOOD[:1])["feedback.channel_kept"].item() == 1.0) == kept
