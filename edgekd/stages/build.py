@@ -24,14 +24,14 @@ def run(context: Context) -> Outcome:
         identity = device.probe()["identity"]
         name, path = model_for(target, identity, context.input("export"))
         built = device.build({name: path})[name]
-    floating = targets.float_layers(built["layers"])
+    floating = targets.float_layers(built.layers)
     conditions = {"model": path.name}
     return Outcome(
-        (context.keep_json("layers", built["layers"]),),
+        (context.keep_json("layers", built.layers),),
         (
-            Measurement("build_s", built["load_s"], "s", 1, conditions=conditions),
-            Measurement("size_mb", built["size_mb"], "MB", 1, conditions=conditions),
-            Measurement("layers.float", float(len(floating)), "count", len(built["layers"]), conditions=conditions),
+            Measurement("build_s", built.build_s, "s", 1, conditions=conditions),
+            Measurement("size_mb", built.size_mb, "MB", 1, conditions=conditions),
+            Measurement("layers.float", float(len(floating)), "count", len(built.layers), conditions=conditions),
         ),
         {"model": path.name, "float_layers": [layer["name"] for layer in floating], "identity": identity},
     )

@@ -47,8 +47,8 @@ def run(context: Context) -> Outcome:
         (
             *([] if cut_short else _times(name, timed["rounds"], suspect, timing_facts)),
             _fastest(timed["rounds"][name], timing_facts),
-            Measurement("size_mb", built["size_mb"], "MB", 1, conditions=facts),
-            Measurement("peak_memory_mb", built["peak_memory_mb"], "MB", 1, conditions={**facts, "of": "the whole process"}),
+            Measurement("size_mb", built.size_mb, "MB", 1, conditions=facts),
+            Measurement("peak_memory_mb", built.peak_memory_mb, "MB", 1, conditions={**facts, "of": "the whole process"}),
         ),
         {"model": path.name, "suspect": list(suspect), "cut_short": cut_short},
     )

@@ -2,18 +2,20 @@
 
 from edgekd.device import flavour_for
 from edgekd.targets.calm import measure_calmly
-from edgekd.targets.client import Connection, connect
-from edgekd.targets.engines import commands_text, engines, files_of
+from edgekd.targets.client import Built, Connection
+from edgekd.targets.connect import connect
 from edgekd.targets.flavours import INT8_FLAVOURS, flavours_measured, flavours_of, int8_flavours_of, oldest_tensorrt
 from edgekd.targets.layers import float_layers
 from edgekd.targets.plan import LEAST, MeasuringPlan, plan_for
 from edgekd.targets.profiles import Profile, profile, profiles
 from edgekd.targets.suspect import suspicions
 from edgekd.targets.target import Target, resolve, why_not_measured
+from edgekd.targets.tensorrt.engines import commands_text, engines, files_of
 
 __all__ = [
     "INT8_FLAVOURS",
     "LEAST",
+    "Built",
     "Connection",
     "MeasuringPlan",
     "Profile",

@@ -10,8 +10,9 @@ import json
 import secrets
 import signal
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,39 +21,39 @@ from edgekd.core.files import disk_problems, sha256_of
 from edgekd.device import build_zipapp
 from edgekd.targets.plan import MeasuringPlan
 from edgekd.targets.target import Target
-from edgekd.targets.transport import Answer, LocalTransport, Transport
+from edgekd.targets.transport import Answer, Transport
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 MARKER = "edgekd-workdir"  # the agent deletes nothing in a folder without this file
-CHUNK_BYTES = 64 << 20
 LOCK_WAIT_S = 600.0
 _GRACE_S = 10.0  # beyond the agent's own deadline: it says what happened, the host only that nothing was heard
-_PROBE_S, _BUILD_S, _INFER_S, _CLEAN_S = 30.0, 600.0, 120.0, 60.0
-_SECONDS_AN_IMAGE = 1.0  # slower than this is hung: ResNet-152 at 224 px takes about 0.3 s on one old core
+_PROBE_S, _CLEAN_S = 30.0, 60.0
 
 
-@contextmanager
-def connect(target: Target) -> Iterator[Connection]:
-    """Reach the target's device: a private work folder there, the agent put into it; both are gone afterwards.
+@dataclass(frozen=True)
+class Built:
+    """A model as it will run on the target. file: what runs, on this machine; an engine, or the ONNX file itself.
 
-    Raises DeviceError for a target this version cannot measure (ask ``Target.why_not_measured`` first).
+    layers: what was executed, or is to be: {"op", "name", "provider", "dtype"}. peak_memory_mb: None where the device does not
+    tell. log: what the builder said, "" where nothing is built. reused: the device had it already.
     """
-    reason = target.why_not_measured()
-    if reason:
-        raise DeviceError("the target cannot be reached", where=target.name, seen=reason)
-    transport = LocalTransport()
-    try:
-        yield Connection(target, transport)
-    finally:
-        transport.close()
+
+    file: Path
+    build_s: float
+    size_mb: float
+    peak_memory_mb: float | None
+    layers: Sequence[Mapping[str, Any]]
+    log: str = ""
+    reused: bool = False
 
 
-class Connection:
-    """An agent in reach. Every method may raise DeviceError (hung, died, garbage, refused), EnvironmentProblem (no
-    onnxruntime there), IntegrityError (files changed on the way), LockedError (another measurement runs)."""
+class Connection(ABC):
+    """An agent in reach, and what a runtime does there. Every method may raise DeviceError (unreachable, hung, died, garbage,
+    refused), EnvironmentProblem (no such runtime there), IntegrityError (files changed on the way), LockedError (another
+    measurement runs)."""
 
     def __init__(self, target: Target, transport: Transport) -> None:
         self.target, self._transport = target, transport
@@ -63,51 +64,28 @@ class Connection:
         """{"identity": who the device is, stable between runs; "conditions": how it is doing now}; see device/probe.py."""
         return self._call("probe", {}, _PROBE_S)
 
-    def build(self, models: Mapping[str, Path]) -> dict[str, Any]:
-        """Open each model as it will run: {model: {"load_s", "size_mb", "peak_memory_mb", "layers": [{"op", "name", "provider",
-        "dtype"}]}}. One query, of zeros, is executed to see the layers."""
-        reply = self._call("build", {"models": self._put_all(models), "threads": self.target.threads}, _BUILD_S)
-        return dict(reply["models"])
+    @abstractmethod
+    def build(self, models: Mapping[str, Path]) -> dict[str, Built]:
+        """Make of each model, {name: ONNX file}, what runs on the target."""
 
+    @abstractmethod
     def measure(
         self, models: Mapping[str, Path], example: NDArray[np.float32], plan: MeasuringPlan, *, lock_wait_s: float = LOCK_WAIT_S
     ) -> dict[str, Any]:
-        """Time single queries of the models in interleaved blocks, holding the machine's measuring lock.
+        """Time single queries of what ``build`` made, in interleaved blocks, holding the machine's measuring lock.
 
-        Returns {"rounds": {model: [[ms, ...], ...]}, "turns", "seconds", "peak_memory_mb", "conditions": {"before",
-        "between": [...], "after", "threads", "cpus", "waited_share"}}; see ``suspicions`` for what the conditions are for.
+        Returns {"rounds": {model: [[ms, ...], ...]}, "turns", "seconds", "peak_memory_mb", "conditions"}; see ``suspicions`` for
+        what the conditions are for.
         """
-        request = {
-            "models": self._put_all(models), "example": self._put_array("example.npy", example),
-            "threads": self.target.threads, "plan": plan.as_json(), "lock_wait_s": lock_wait_s,
-        }  # fmt: skip
-        least = plan.rounds * (plan.queries + plan.discard) * len(models)
-        deadline_s = lock_wait_s + 4 * plan.budget_s + least * _SECONDS_AN_IMAGE
-        return self._call("measure", request, deadline_s)
 
+    @abstractmethod
     def infer(
         self, model: Path, inputs: NDArray[np.float32], *, optimised: bool = True, batch: int = 1, deadline_s: float | None = None
     ) -> NDArray[np.float32]:
         """Logits float32 [N, classes] of inputs float32 [N, 3, H, W], in the same order.
 
-        optimised False runs every node as written, the reference for parity. batch: images a query.
+        optimised False runs every node as written, the reference for parity, where the runtime can. batch: images a query.
         """
-        import numpy as np
-
-        if not len(inputs):
-            raise DeviceError("nothing to infer", where=self.target.name, seen="0 images")
-        size = max(1, CHUNK_BYTES // max(1, inputs[:1].nbytes))
-        chunks = [inputs[start : start + size] for start in range(0, len(inputs), size)]
-        described = [self._put_array(f"inputs-{number}.npy", chunk) for number, chunk in enumerate(chunks)]
-        request = {
-            "model": self._put("model.onnx", model), "inputs": described, "threads": self.target.threads,
-            "optimised": optimised, "batch": batch,
-        }  # fmt: skip
-        reply = self._call("infer", request, deadline_s or _INFER_S + _SECONDS_AN_IMAGE * len(inputs))
-        logits = np.concatenate([np.load(self._got(one), allow_pickle=False) for one in reply["outputs"]])
-        if len(logits) != len(inputs):
-            raise DeviceError("another number of results than of images", where=self._where("infer"), seen=str(logits.shape))
-        return logits
 
     def clean(self) -> None:
         """Delete everything in the work folder but the agent."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from edgekd.targets.engines import FILES, files_of
 from edgekd.targets.target import TargetSpec, tensorrt_versions, why_not_measured
-from edgekd.targets.trtexec import version_of
+from edgekd.targets.tensorrt.engines import FILES, files_of
+from edgekd.targets.tensorrt.flags import version_of
 
 INT8_FLAVOURS = ("ort", "ort-w7", "trt")
 _ALWAYS = ("fp32", "ort", "ort-w7")  # the bundle runs on any CPU

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from edgekd.core import InputError
 from edgekd.targets.profiles import Profile, profile
-from edgekd.targets.trtexec import OLDEST, version_of
+from edgekd.targets.tensorrt.flags import OLDEST, version_of
 
 # onnxruntime's CPU kernels compute in float32 or in int8; an fp16 model would be computed in float32.
 _RUNTIME_PRECISIONS = {

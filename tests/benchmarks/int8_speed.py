@@ -73,7 +73,7 @@ def main() -> None:
                 medians = {
                     one: [percentile_by_rank(times, 0.5) for times in rounds] for one, rounds in measured["rounds"].items()
                 }
-                print(f"{name} {given.size} px, float layers executed {len(targets.float_layers(built['layers']))}")
+                print(f"{name} {given.size} px, float layers executed {len(targets.float_layers(built.layers))}")
                 for one in ("int8", "stock"):
                     ratios = [slow / fast for slow, fast in zip(medians["fp32"], medians[one], strict=True)]
                     ratio = over_rounds(one, ratios, "ratio", len(ratios))

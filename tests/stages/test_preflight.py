@@ -31,7 +31,7 @@ class Device:
         return {"identity": {"arch": "x86_64", "isa": ["avx2"]}, "conditions": {}}
 
     def build(self, models):
-        return {name: {"load_s": 0.1, "size_mb": 2.5, "peak_memory_mb": 70.0, "layers": []} for name in models}
+        return {name: targets.Built(path, 0.1, 2.5, 70.0, []) for name, path in models.items()}
 
     def measure(self, models, example, plan):
         """A first look: the model alone."""

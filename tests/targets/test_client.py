@@ -15,7 +15,8 @@ from edgekd import targets
 from edgekd.core import DeviceError, EdgekdError, EnvironmentProblem, InputError, IntegrityError, LockedError
 from edgekd.device.lock import measuring_lock
 from edgekd.targets import MeasuringPlan, calm, client, connect, float_layers
-from edgekd.targets.transport import Answer, LocalTransport
+from edgekd.targets.transport import Answer
+from edgekd.targets.transport.local import LocalTransport
 
 QUICK = MeasuringPlan(rounds=2, queries=20, discard=2, round_s=0.0)
 
@@ -41,8 +42,8 @@ def test_probe_says_the_same_identity_twice_and_conditions(local):
 def test_build_tells_float_from_int8(local, models):
     with connect(local) as connection:
         built = connection.build(models)
-    assert {name: len(float_layers(one["layers"])) for name, one in built.items()} == {"fp32": 2, "int8": 0}
-    assert all(one["load_s"] > 0 and one["size_mb"] > 0 and one["peak_memory_mb"] > 0 for one in built.values())
+    assert {name: len(float_layers(one.layers)) for name, one in built.items()} == {"fp32": 2, "int8": 0}
+    assert all(one.build_s > 0 and one.size_mb > 0 and one.peak_memory_mb > 0 for one in built.values())
 
 
 def test_measure_gives_every_query_of_every_round_and_the_conditions(local, models, images):
@@ -60,7 +61,7 @@ def test_infer_is_the_same_in_any_chunks_and_batches(local, models, images, monk
     expected = onnxruntime.InferenceSession(str(models["fp32"]), providers=["CPUExecutionProvider"]).run(None, {"input": images})[
         0
     ]
-    monkeypatch.setattr(client, "CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr(targets.onnxruntime, "CHUNK_BYTES", chunk_bytes)
     with connect(local) as connection:
         for optimised in (True, False):
             got = connection.infer(models["fp32"], images, optimised=optimised, batch=batch)

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from edgekd.core import InputError
-from edgekd.targets.trtexec import build_flags, flavour_to_build, version_of, workspace_mib
+from edgekd.targets.tensorrt.flags import build_flags, flavour_to_build, version_of, workspace_mib
 
 DETAILED = "--profilingVerbosity=detailed"
 WHOLE = "--int8 --fp16"

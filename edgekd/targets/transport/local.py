@@ -1,4 +1,4 @@
-"""Transports: how files and one agent call reach a device. The local one is a child process in a folder of its own."""
+"""This machine as a device: a child process in a folder of its own, spoken to as a remote one would be."""
 
 from __future__ import annotations
 
@@ -8,35 +8,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO
 
 from edgekd.core import EnvironmentProblem
 from edgekd.core.files import disk_problems, link_or_copy
+from edgekd.targets.transport import MOST_REPLY_BYTES, Answer
 
-MOST_REPLY_BYTES = 64 << 20
 _KEPT_VARIABLES = ("PATH", "HOME", "LD_LIBRARY_PATH", "TMPDIR", "EDGEKD_DEVICE_ROOT")
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What one call of the agent left. status: exit status, negative for a signal; None when it was killed at the timeout."""
-
-    status: int | None
-    stdout: bytes
-    stderr: bytes
-
-
-class Transport(Protocol):
-    """workdir: the agent's own folder, as the device names it."""
-
-    @property
-    def workdir(self) -> str: ...
-    def put(self, source: Path, name: str) -> None: ...
-    def get(self, name: str) -> Path: ...
-    def call(self, arguments: list[str], request: bytes, timeout_s: float) -> Answer: ...
-    def close(self) -> None: ...
 
 
 class LocalTransport:

@@ -1,0 +1,1 @@
+"""What a Jetson says about itself, read by the host; the device sends it as raw text."""

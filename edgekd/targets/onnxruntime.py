@@ -1,0 +1,61 @@
+"""onnxruntime on a target: it needs no building, and its optimised session is what an app runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgekd.core import DeviceError
+from edgekd.targets.client import LOCK_WAIT_S, Built, Connection
+from edgekd.targets.plan import MeasuringPlan
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+CHUNK_BYTES = 64 << 20
+_BUILD_S, _INFER_S = 600.0, 120.0
+_SECONDS_AN_IMAGE = 1.0  # slower than this is hung: ResNet-152 at 224 px takes about 0.3 s on one old core
+
+
+class OnnxruntimeConnection(Connection):
+    def build(self, models: Mapping[str, Path]) -> dict[str, Built]:
+        """Open each model as it will run. One query, of zeros, is executed to see the layers; build_s is the time to open it."""
+        reply = self._call("build", {"models": self._put_all(models), "threads": self.target.threads}, _BUILD_S)
+        return {
+            name: Built(models[name], one["load_s"], one["size_mb"], one["peak_memory_mb"], one["layers"])
+            for name, one in reply["models"].items()
+        }
+
+    def measure(
+        self, models: Mapping[str, Path], example: NDArray[np.float32], plan: MeasuringPlan, *, lock_wait_s: float = LOCK_WAIT_S
+    ) -> dict[str, Any]:
+        """As ``Connection.measure``; conditions: {"before", "between": [...], "after", "threads", "cpus", "waited_share"}."""
+        request = {
+            "models": self._put_all(models), "example": self._put_array("example.npy", example),
+            "threads": self.target.threads, "plan": plan.as_json(), "lock_wait_s": lock_wait_s,
+        }  # fmt: skip
+        least = plan.rounds * (plan.queries + plan.discard) * len(models)
+        deadline_s = lock_wait_s + 4 * plan.budget_s + least * _SECONDS_AN_IMAGE
+        return self._call("measure", request, deadline_s)
+
+    def infer(
+        self, model: Path, inputs: NDArray[np.float32], *, optimised: bool = True, batch: int = 1, deadline_s: float | None = None
+    ) -> NDArray[np.float32]:
+        import numpy as np
+
+        if not len(inputs):
+            raise DeviceError("nothing to infer", where=self.target.name, seen="0 images")
+        size = max(1, CHUNK_BYTES // max(1, inputs[:1].nbytes))
+        chunks = [inputs[start : start + size] for start in range(0, len(inputs), size)]
+        described = [self._put_array(f"inputs-{number}.npy", chunk) for number, chunk in enumerate(chunks)]
+        request = {
+            "model": self._put("model.onnx", model), "inputs": described, "threads": self.target.threads,
+            "optimised": optimised, "batch": batch,
+        }  # fmt: skip
+        reply = self._call("infer", request, deadline_s or _INFER_S + _SECONDS_AN_IMAGE * len(inputs))
+        logits = np.concatenate([np.load(self._got(one), allow_pickle=False) for one in reply["outputs"]])
+        if len(logits) != len(inputs):
+            raise DeviceError("another number of results than of images", where=self._where("infer"), seen=str(logits.shape))
+        return logits
