@@ -7,17 +7,17 @@ their sha256. The reply is the verb's JSON object or {"error": {"code", "what", 
 """
 
 import contextlib
-import ctypes
+import importlib
 import json
 import os
 import signal
 import sys
 import threading
+import time
 import traceback
 
-from . import onnxrt, probe, timing
-from .arrays import read_array, write_array
-from .integrity import is_inside, sha256_of
+from . import children, probe
+from .files import Files
 from .lock import measuring_lock
 from .problem import Problem, one_line
 
@@ -25,7 +25,8 @@ MARKER = "edgekd-workdir"  # a file in every work folder; nothing is deleted in 
 KEPT = (MARKER, "edgekd.pyz")
 _MOST_REQUEST_BYTES = 1 << 20
 _GRACE_S = 2
-_PR_SET_PDEATHSIG = 1
+# Each a module of this package with build(request, files), timed(request, files, sample) and infer(request, files).
+_BACKENDS = {"onnxruntime": "onnxverbs", "trtexec": "trtexec", "tensorrt": "tensorrt"}
 
 
 def serve(verb, token):
@@ -49,7 +50,7 @@ def serve(verb, token):
 
 def _answer(verb, tell):
     request = _request()
-    _watch(verb, float(request["deadline_s"]), tell)
+    request["until"] = _watch(verb, float(request["deadline_s"]), tell)
     verbs = {"probe": _probe, "build": _build, "measure": _measure, "infer": _infer, "clean": _clean}
     if verb not in verbs:
         raise Problem("device", "the agent knows no such verb", seen=verb, fix="one of: " + ", ".join(sorted(verbs)))
@@ -76,11 +77,14 @@ def _send(handle, token, reply):
 def _watch(verb, deadline_s, tell):
     """End this process, and its group where it leads one, at the deadline; and when the process that started it dies.
 
-    The alarm is the kernel's, for when native code holds the interpreter and the thread below cannot speak.
+    The alarm is the kernel's, for when native code holds the interpreter and the thread below cannot speak. Returns the
+    monotonic time by which a child should have ended, so that there is still time to tell what it said.
     """
+    until = time.monotonic() + deadline_s - min(_GRACE_S, deadline_s / 10)
 
     def end():
         fix = "look at what else runs on the device, or allow more time"
+        children.end_all()
         tell(Problem("device", "not finished after %g s" % deadline_s, where=verb, fix=fix))
         if os.getpgrp() == os.getpid():
             os.killpg(0, signal.SIGKILL)
@@ -91,41 +95,41 @@ def _watch(verb, deadline_s, tell):
     timer.start()
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, deadline_s + _GRACE_S)
-    with contextlib.suppress(OSError, AttributeError):  # not Linux
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    children.die_with_parent()
+    return until
 
 
 def _probe(request):
     return {"identity": probe.identity(), "conditions": probe.conditions()}
 
 
+def _backend(request):
+    """The module that does the work, imported only now: each needs a runtime that others do not have."""
+    name = request.get("backend", "onnxruntime")
+    if name not in _BACKENDS:
+        raise Problem("device", "the agent knows no such backend", seen=str(name), fix="one of: " + ", ".join(sorted(_BACKENDS)))
+    return importlib.import_module("." + _BACKENDS[name], __package__)
+
+
 def _build(request):
-    return {"models": {name: onnxrt.build(path, request["threads"]) for name, path in _models(request)}}
+    return _backend(request).build(request, Files(request["workdir"]))
 
 
 def _measure(request):
-    plan, example = request["plan"], _array(request, request["example"])
+    backend = _backend(request)
     with measuring_lock(float(request["lock_wait_s"])) as waited_s:
-        queries = {}
-        for name, path in _models(request):
-            queries[name] = onnxrt.query(onnxrt.open_session(path, request["threads"], own_process=True), example)
         before = probe.conditions()
-        timed = timing.timed_rounds(queries, plan, probe.conditions)
+        timed = backend.timed(request, Files(request["workdir"]), probe.conditions)
         after = probe.conditions()
-    samples, waited_share = timed.pop("samples"), timed.pop("waited_share")
-    timed["conditions"] = {"before": before, "between": samples, "after": after, "threads": request["threads"],
-                           "cpus": len(os.sched_getaffinity(0)), "waited_share": waited_share}  # fmt: skip
+    conditions = {"before": timed.pop("before", before), "between": timed.pop("samples"), "after": after,
+                  "threads": request["threads"], "cpus": len(os.sched_getaffinity(0)),
+                  "waited_share": timed.pop("waited_share")}  # fmt: skip
+    timed["conditions"] = conditions
     return dict(timed, peak_memory_mb=probe.peak_memory_mb(), waited_for_lock_s=round(waited_s, 1))
 
 
 def _infer(request):
-    session = onnxrt.open_session(_checked(request, request["model"]), request["threads"], request["optimised"])
-    outputs = []
-    for number, described in enumerate(request["inputs"]):
-        logits = onnxrt.run(session, _array(request, described), request["batch"])
-        path = "logits-%d.npy" % number
-        outputs.append({"path": path, "sha256": write_array(os.path.join(request["workdir"], path), logits)})
-    return {"outputs": outputs}
+    return _backend(request).infer(request, Files(request["workdir"]))
 
 
 def _clean(request):
@@ -142,26 +146,3 @@ def _clean(request):
             path = os.path.join(base, name)
             (os.unlink if os.path.islink(path) else os.rmdir)(path)
     return {"removed": removed}
-
-
-def _models(request):
-    return [(name, _checked(request, request["models"][name])) for name in sorted(request["models"])]
-
-
-def _array(request, described):
-    return read_array(_checked(request, described))
-
-
-def _checked(request, described):
-    """The path of a file of the request, after its bytes were compared with the sha256 the host sent."""
-    if not is_inside(described["path"]):
-        raise Problem("integrity", "a file of the request lies outside the work folder", where=described["path"])
-    path = os.path.join(request["workdir"], described["path"])
-    try:
-        digest = sha256_of(path)
-    except OSError as error:
-        raise Problem("integrity", "a file did not arrive: %s" % error.strerror, where=described["path"])
-    if digest != described["sha256"]:
-        fix = "send it again; if that repeats, check the device's disk and cable"
-        raise Problem("integrity", "a file arrived with other bytes", described["path"], digest, fix)
-    return path

@@ -137,7 +137,7 @@ def test_what_a_library_prints_does_not_reach_the_reply(work):
 
 def test_a_bug_is_told_with_its_place_and_without_a_traceback(work):
     done = ask(work, "build", models=7)
-    assert done.error["code"] == "bug" and "agent.py:" in done.error["seen"] and "Traceback" not in done.stderr
+    assert done.error["code"] == "bug" and "onnxverbs.py:" in done.error["seen"] and "Traceback" not in done.stderr
 
 
 def test_clean_empties_its_own_folder_only(work, tmp_path):
