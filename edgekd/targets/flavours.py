@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from edgekd.targets.target import TargetSpec, tensorrt_versions, why_not_measured
+from edgekd.targets.target import TargetSpec, tensorrt_versions
 from edgekd.targets.tensorrt.engines import FILES, files_of
-from edgekd.targets.tensorrt.flags import version_of
+from edgekd.targets.tensorrt.versions import version_of
 
 INT8_FLAVOURS = ("ort", "ort-w7", "trt")
 _ALWAYS = ("fp32", "ort", "ort-w7")  # the bundle runs on any CPU
@@ -22,12 +22,6 @@ def int8_flavours_of(specs: Mapping[str, TargetSpec]) -> tuple[str, ...]:
     """Of what a recipe's targets need, the ways to round to int8, as flavours: trt-fp16 rounds as trt does."""
     rounded = {flavour.removesuffix("-fp16") for flavour in flavours_of(specs)}
     return tuple(flavour for flavour in INT8_FLAVOURS if flavour in rounded)
-
-
-def flavours_measured(specs: Mapping[str, TargetSpec]) -> tuple[str, ...]:
-    """The same of those targets alone that can be measured here."""
-    unmeasured = why_not_measured(specs)
-    return flavours_of({name: spec for name, spec in specs.items() if name not in unmeasured})
 
 
 def oldest_tensorrt(specs: Mapping[str, TargetSpec]) -> str | None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from edgekd.core import InputError
 from edgekd.targets.profiles import Profile, profile
-from edgekd.targets.tensorrt.flags import OLDEST, version_of
+from edgekd.targets.tensorrt.versions import OLDEST, version_of
 
 # onnxruntime's CPU kernels compute in float32 or in int8; an fp16 model would be computed in float32.
 _RUNTIME_PRECISIONS = {
@@ -32,11 +31,18 @@ class TargetSpec(Protocol):
     def threads(self) -> int: ...
     @property
     def tensorrt(self) -> str | None: ...
+    @property
+    def host(self) -> str | None: ...
+    @property
+    def python(self) -> str: ...
+    @property
+    def clocks(self) -> str: ...
 
 
 @dataclass(frozen=True)
 class Target:
-    """name: the recipe's word for it. required: "always" or "when-connected". threads: of one query on a CPU."""
+    """name: the recipe's word for it. required: "always" or "when-connected". threads: of one query on a CPU. python: the
+    interpreter there. clocks: "as-is", or "lock" while it is timed. Where it is: see ``Reach``."""
 
     name: str
     profile: Profile
@@ -44,14 +50,8 @@ class Target:
     precision: str
     required: str
     threads: int
-
-    def why_not_measured(self) -> str | None:
-        """The reason why this version cannot measure the target, or None when it can."""
-        if self.runtime == "tensorrt":
-            return "this version cannot drive TensorRT devices yet"
-        if not self.profile.is_local:
-            return "this version drives only the machine it runs on"
-        return None
+    python: str = "python3"
+    clocks: str = "as-is"
 
 
 def resolve(name: str, spec: TargetSpec) -> Target:
@@ -84,7 +84,7 @@ def resolve(name: str, spec: TargetSpec) -> Target:
         what = f"no JetPack of {device.name} has this TensorRT or a newer one"
         fix = f"leave it out, or one of {', '.join(_versions_of(device))}"
         raise InputError(what, where=f"{where}.tensorrt", seen=spec.tensorrt, fix=fix)
-    return Target(name, device, spec.runtime, spec.precision, spec.required, spec.threads)
+    return Target(name, device, spec.runtime, spec.precision, spec.required, spec.threads, spec.python, spec.clocks)
 
 
 def tensorrt_versions(spec: TargetSpec) -> tuple[str, ...]:
@@ -96,8 +96,3 @@ def tensorrt_versions(spec: TargetSpec) -> tuple[str, ...]:
 def _versions_of(device: Profile) -> tuple[str, ...]:
     return tuple(one for one in dict.fromkeys(device.tensorrt.values()) if version_of(one) >= OLDEST)
 
-
-def why_not_measured(specs: Mapping[str, TargetSpec]) -> dict[str, str]:
-    """{target: reason} of those of a recipe's targets that cannot be measured here. Raises InputError as ``resolve`` does."""
-    reasons = {name: resolve(name, spec).why_not_measured() for name, spec in specs.items()}
-    return {name: reason for name, reason in reasons.items() if reason is not None}

@@ -12,7 +12,8 @@ from typing import Any
 
 from edgekd.targets.profiles import Profile, profile
 from edgekd.targets.target import TargetSpec, tensorrt_versions
-from edgekd.targets.tensorrt.flags import build_flags, flavour_to_build, version_of, workspace_mib
+from edgekd.targets.tensorrt.flags import build_flags, flavour_to_build, workspace_mib
+from edgekd.targets.tensorrt.versions import version_of
 
 FILES = ("trt", "fp16", "trt-fp16", "fp32-b1")  # every flavour an engine may be built from
 TRTEXEC = "/usr/src/tensorrt/bin/trtexec"  # of every JetPack, and on no PATH there
