@@ -7,6 +7,7 @@ their sha256. The reply is the verb's JSON object or {"error": {"code", "what", 
 """
 
 import contextlib
+import errno
 import importlib
 import json
 import os
@@ -37,15 +38,23 @@ def serve(verb, token):
         reply = _answer(verb, lambda error: _send(reply_to, token, {"error": error.as_json()}))
     except Problem as problem:
         reply = {"error": problem.as_json()}
-    except MemoryError:
-        fix = "close other programs, or choose a smaller model or batch"
-        reply = {"error": Problem("device", "out of memory", where=verb, fix=fix).as_json()}
     except Exception as error:  # noqa: BLE001  the outermost boundary: told to the host, which knows a bug when it sees one
-        place = traceback.extract_tb(sys.exc_info()[2])[-1]
-        seen = "%s: %s (%s:%d)" % (type(error).__name__, one_line(error), os.path.basename(place.filename), place.lineno)
-        reply = {"error": Problem("bug", "the agent failed", where=verb, seen=seen).as_json()}
+        reply = {"error": _told(error, verb).as_json()}
     _send(reply_to, token, reply)
     return 0
+
+
+def _told(error, verb):
+    """The problem behind an exception that nobody expected."""
+    if isinstance(error, MemoryError):
+        fix = "close other programs, or choose a smaller model or batch"
+        return Problem("device", "out of memory", where=verb, fix=fix)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        fix = "delete files on the device, or give it a larger disk"
+        return Problem("device", "the device's disk is full", verb, error.filename, fix)
+    place = traceback.extract_tb(sys.exc_info()[2])[-1]
+    seen = "%s: %s (%s:%d)" % (type(error).__name__, one_line(error), os.path.basename(place.filename), place.lineno)
+    return Problem("bug", "the agent failed", where=verb, seen=seen)
 
 
 def _answer(verb, tell):

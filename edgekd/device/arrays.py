@@ -1,4 +1,8 @@
-"""Numpy array files: written aside and hashed, read without pickles."""
+"""Numpy array files: written aside and hashed, read without pickles, and, where it must be, without numpy."""
+
+import ast
+import os
+import struct
 
 from .integrity import write_aside
 from .problem import Problem, one_line
@@ -20,3 +24,22 @@ def write_array(path, array):
     import numpy
 
     return write_aside(path, lambda file: numpy.lib.format.write_array(file, array, allow_pickle=False))
+
+
+def raw_rows(path):
+    """The bytes of each row of a .npy file of little-endian float32, without numpy. Raises Problem "integrity" for another."""
+    with open(path, "rb") as file:
+        try:
+            start = file.read(10)
+            header = ast.literal_eval(file.read(struct.unpack("<H", start[8:])[0]).decode("latin1"))
+            shape, plain = header["shape"], header["descr"] == "<f4" and not header["fortran_order"]
+            row = 4
+            for size in shape[1:]:
+                row *= size
+            whole = os.path.getsize(path) == file.tell() + row * shape[0]
+        except (ValueError, SyntaxError, KeyError, TypeError, IndexError, struct.error) as error:
+            raise Problem("integrity", "not a numpy array file", where=str(path), seen=one_line(error))
+        if start[:8] != b"\x93NUMPY\x01\x00" or not plain or not whole:
+            raise Problem("integrity", "not an array of little-endian float32, whole", where=str(path), seen=str(header))
+        for _ in range(shape[0]):
+            yield file.read(row)
