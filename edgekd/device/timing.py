@@ -11,18 +11,21 @@ import time
 def timed_rounds(queries, plan, sample):
     """Time single queries in interleaved blocks.
 
-    queries: {name: callable without arguments}, one query each. sample: callable without arguments, called between rounds.
+    queries: {name: callable without arguments}, one query each; one that returns a number has timed itself, in milliseconds, and
+    is believed. sample: callable without arguments, called between rounds.
     plan: {"rounds", "queries", "discard", "round_s", "budget_s"}. A block has ``queries`` queries. A round has one block of
     each model, or several turns of them where models are so fast that a round would be over before ``round_s``: then a
     moment's disturbance hits all models alike. All rounds stay within ``budget_s`` if one turn a round allows it.
     Returns {"rounds": {name: [[ms, ...] a round]}, "turns": n, "waited_share": {name: [share of each round's timed part in
-    which the process did not run]}, "samples": [...], "seconds": s}.
+    which the process did not run]}, "spans": {name: [[start, end] of each timed block, in monotonic seconds]}, "samples": [...],
+    "seconds": s}.
     """
     names, begun = list(queries), time.monotonic()
     per_query = {name: _settle(queries[name], plan["discard"]) for name in names}
     turns = turns_in_a_round(plan, per_query)
     rounds = {name: [] for name in names}
     waited = {name: [] for name in names}
+    spans = {name: [] for name in names}
     samples = []
     for number in range(plan["rounds"]):
         times = {name: [] for name in names}
@@ -31,7 +34,9 @@ def timed_rounds(queries, plan, sample):
             for name in names if (number + turn) % 2 == 0 else names[::-1]:
                 for _ in range(plan["discard"]):
                     queries[name]()
+                start = time.monotonic()
                 block, share = _block(queries[name], plan["queries"])
+                spans[name].append([start, time.monotonic()])
                 times[name] += block
                 shares[name].append(share)
         for name in names:
@@ -39,7 +44,7 @@ def timed_rounds(queries, plan, sample):
             waited[name].append(round(sum(shares[name]) / turns, 4))
         samples.append(sample())
     seconds = time.monotonic() - begun
-    return {"rounds": rounds, "turns": turns, "waited_share": waited, "samples": samples, "seconds": seconds}
+    return {"rounds": rounds, "turns": turns, "waited_share": waited, "spans": spans, "samples": samples, "seconds": seconds}
 
 
 def turns_in_a_round(plan, seconds_per_query):
@@ -63,7 +68,8 @@ def _block(query, count):
     began, cpu_began = clock(), time.clock_gettime(time.CLOCK_THREAD_CPUTIME_ID)
     for index in range(count):
         start = clock()
-        query()
-        times[index] = clock() - start
+        told = query()
+        end = clock()
+        times[index] = end - start if told is None else told / 1e3
     wall, cpu = clock() - began, time.clock_gettime(time.CLOCK_THREAD_CPUTIME_ID) - cpu_began
     return [round(seconds * 1e3, 6) for seconds in times], max(0.0, 1.0 - cpu / wall)

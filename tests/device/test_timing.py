@@ -35,6 +35,21 @@ def test_a_slow_query_is_in_the_times_in_milliseconds():
     assert all(share > 0.5 for share in done["waited_share"]["slow"])  # asleep is not running
 
 
+def test_a_query_that_times_itself_is_believed_in_milliseconds():
+    done = timing.timed_rounds({"gpu": lambda: 0.25}, PLAN, lambda: None)
+    assert done["rounds"]["gpu"] == [[0.25] * 4] * 3
+
+
+def test_the_span_of_each_timed_block_is_told_without_its_discarded_queries():
+    import time
+
+    calls = []
+    done = timing.timed_rounds({"a": lambda: calls.append(time.monotonic())}, PLAN, lambda: None)
+    blocks = [calls[13 + 6 * number :][:6] for number in range(3)]
+    for (start, end), block in zip(done["spans"]["a"], blocks, strict=True):
+        assert block[1] <= start <= block[2] and block[-1] <= end
+
+
 @given(
     rounds=st.integers(1, 20), queries=st.integers(1, 500), discard=st.integers(0, 20), round_s=st.floats(0, 5),
     budget_s=st.floats(0, 100), seconds=st.lists(st.floats(0, 1), min_size=1, max_size=3),
