@@ -12,7 +12,9 @@ import sys
 import time
 from typing import Any, Dict
 
-_MOST_BYTES = 1 << 20
+from . import sensors
+from .system import below_root, read
+
 # Instruction sets that decide which int8 kernels onnxruntime has; names as Linux prints them in /proc/cpuinfo.
 RELEVANT_ISA = ("avx", "avx2", "avx_vnni", "avx512f", "avx512bw", "avx512vl", "avx512_vnni", "avx512_bf16", "amx_int8",
                 "amx_bf16", "f16c", "fma", "asimd", "asimdhp", "asimddp", "bf16", "i8mm", "sve", "sve2", "neon")  # fmt: skip
@@ -22,6 +24,7 @@ _PACKAGES = {
     "onnxruntime": r"onnxruntime(?:[_-]gpu|[_-]openvino|[_-]directml|[_-]jetson)?",
     "numpy": "numpy",
     "pillow": "[Pp]illow",
+    "tensorrt": r"tensorrt(?:_cu[0-9]+)?",
 }
 
 
@@ -49,10 +52,12 @@ def conditions():
     """How the device is doing now. Counters (cpu_*_s, throttle_count) only mean something as a difference between two calls.
 
     mhz: highest current CPU clock. cpu_busy_s, cpu_steal_s: seconds all CPUs together worked, or were taken away by the
-    hypervisor, since boot; own_cpu_s: seconds of this process. clock_s: the monotonic time of this sample.
+    hypervisor, since boot; own_cpu_s: seconds of this process. clock_s: the monotonic time of this sample. gpu_mhz: what the
+    GPU runs at, between gpu_min_mhz and gpu_max_mhz, which are the same when its clock is locked. trips_c: where each zone of
+    temperatures_c begins to slow the device down. processes: CPU seconds of others, by "PID name".
     """
-    stat = parse_stat(read("/proc/stat"))
-    own = os.times()
+    stat, memory = parse_stat(read("/proc/stat")), parse_meminfo(read("/proc/meminfo"))
+    own, gpus = os.times(), sensors.gpu_clocks().values()
     return {
         "clock_s": round(time.monotonic(), 3),
         "governor": _governor(),
@@ -60,11 +65,30 @@ def conditions():
         "temperature_c": _highest("/sys/class/thermal/thermal_zone*/temp", 1e-3),
         "throttle_count": _highest("/sys/devices/system/cpu/cpu[0-9]*/thermal_throttle/*_throttle_count", 1),
         "load_1m": _number(read("/proc/loadavg").split(" ")[0]),
-        "memory_available_mb": parse_meminfo(read("/proc/meminfo")).get("MemAvailable", 0) // 1024 or None,
+        "memory_available_mb": memory.get("MemAvailable", 0) // 1024 or None,
+        "swap_used_mb": (memory["SwapTotal"] - memory["SwapFree"]) // 1024 if {"SwapTotal", "SwapFree"} <= set(memory) else None,
+        "disk_free_mb": _disk_free_mb(),
         "cpu_busy_s": stat.get("busy_s"),
         "cpu_steal_s": stat.get("steal_s"),
         "own_cpu_s": round(own[0] + own[1], 2),
+        "gpu_mhz": min((one["cur"] / 1e6 for one in gpus), default=None),
+        "gpu_min_mhz": min((one["min"] / 1e6 for one in gpus), default=None),
+        "gpu_max_mhz": min((one["max"] / 1e6 for one in gpus), default=None),
+        "temperatures_c": sensors.temperatures(),
+        "trips_c": sensors.passive_trips(),
+        "cooling": sensors.cooling(),
+        "oc_counts": sensors.overcurrent_counts(),
+        "processes": sensors.processes(),
     }
+
+
+def _disk_free_mb():
+    """Where engines are kept: in the home folder."""
+    try:
+        disk = os.statvfs(os.path.expanduser("~"))
+    except OSError:
+        return None
+    return disk.f_bavail * disk.f_frsize // 10**6
 
 
 def needs_seven_bit_weights(arch, isa):
@@ -75,19 +99,6 @@ def needs_seven_bit_weights(arch, isa):
 def flavour_for(device_identity: Dict[str, Any]) -> str:
     """Which int8 ONNX flavour is fast and right on a device, from its identity: "ort" or "ort-w7"."""
     return "ort-w7" if needs_seven_bit_weights(device_identity["arch"], device_identity["isa"]) else "ort"
-
-
-def below_root(path):
-    return os.environ.get("EDGEKD_DEVICE_ROOT", "").rstrip("/") + path
-
-
-def read(path):
-    """A small system file as text; "" when it cannot be read."""
-    try:
-        with open(below_root(path), "rb") as file:
-            return file.read(_MOST_BYTES).decode("utf-8", "replace")
-    except OSError:
-        return ""
 
 
 def parse_cpuinfo(text):
@@ -127,7 +138,7 @@ def parse_stat(text):
 
 
 def installed_versions():
-    """{package: version} of onnxruntime, numpy, pillow, read from the names of their metadata folders: importing takes longer."""
+    """{package: version} of _PACKAGES, read from the names of their metadata folders: importing takes longer."""
     found = {}
     for folder in sys.path:
         try:
