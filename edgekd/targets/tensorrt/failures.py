@@ -67,7 +67,7 @@ def _known(text: str, where: str) -> EdgekdError | None:
     for rule in RULES:
         if found := re.search(rule.pattern, text, re.MULTILINE):
             line = text[text.rfind("\n", 0, found.start()) + 1 :].partition("\n")[0]
-            named = {name: _shown(value, 80) for name, value in found.groupdict().items() if value}
+            named = {name: _shown(value, 80) for name, value in found.groupdict().items()}
             return rule.kind(rule.what.format(**named), where=where, seen=_shown(line), fix=rule.fix)
     return None
 
@@ -84,6 +84,8 @@ def _by_status(log: TrtexecLog, log_text: str, status: int | None, where: str) -
         return DeviceError(what, where=where, seen=last, fix=f"see dmesg on the device; {MEMORY}")
     if number is not None:
         name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+        if number not in (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE):
+            return DeviceError(f"trtexec was ended by {name}", where=where, seen=last, fix="run the same command again")
         return DeviceError(f"trtexec crashed ({name})", where=where, seen=last, fix="see its log; try another JetPack's TensorRT")
     if status in (126, 127):
         what = "trtexec is not on the device, or cannot be run"

@@ -71,8 +71,8 @@ class Line:
 
 @dataclass(frozen=True)
 class TrtexecLog:
-    """version: (10, 13, 3, 9). words: its command line. passed: whether its last word is PASSED; failed: whether it said FAILED; a
-    process that was killed says neither. series: of "latency", "enqueue", "h2d", "compute", "d2h", "end_to_end" those printed;
+    """version: (10, 13, 3, 9). words: its command line. passed: whether its last word is PASSED; failed: whether it said FAILED;
+    a process that was killed says neither. series: of "latency", "enqueue", "h2d", "compute", "d2h", "end_to_end" those printed;
     figures: of ``_FIGURES`` those printed. peak_*: MiB that TensorRT says a build took. concerns: {code: line} of the warnings
     that matter. own_scales: whether TensorRT said that it uses the scales of the file's Q/DQ nodes.
     """

@@ -1,0 +1,45 @@
+"""What stands beside an engine: everything that must be the same for it to be used again."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from edgekd.core import canonical_json, digest
+
+_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """tensorrt: whole, "10.3.0.30"; compute_capability: "8.7"; module: as ``jetson.describe`` names it; onnx_sha256: of the file
+    built from; words: trtexec's options, or the Python API's, beside file names; power_mode: its name. None: not told by the
+    device. Two unknowns are the same: a device that tells less rebuilds no more often.
+
+    The power mode is in it because tactics are chosen by timing.
+    """
+
+    tensorrt: str | None
+    compute_capability: str | None
+    module: str | None
+    onnx_sha256: str
+    words: tuple[str, ...]
+    power_mode: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {"schema": _SCHEMA, **asdict(self), "words": list(self.words)}
+
+    def canonical(self) -> str:
+        """The bytes the device compares, as text."""
+        return canonical_json(self.as_json())
+
+    def digest(self) -> str:
+        """The name of the engine's folder: sha256 of the canonical JSON."""
+        return digest(self.as_json())
+
+
+def differences(wanted: Sidecar, found: dict[str, Any]) -> list[str]:
+    """By field, where an engine's sidecar is not the wanted one: "power_mode: '15W', not '25W'"; empty if it may be used."""
+    ours = wanted.as_json()
+    names = [*ours, *(name for name in found if name not in ours)]
+    return [f"{name}: {found.get(name)!r}, not {ours.get(name)!r}" for name in names if found.get(name) != ours.get(name)]
