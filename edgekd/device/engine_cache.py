@@ -84,15 +84,45 @@ def keep(folder, sidecar, timing_key, build_s):
     content = json.dumps(record, sort_keys=True).encode()
     write_aside(os.path.join(folder, _SIDECAR), lambda file: file.write(content))
     kept = os.path.join(_home(), _digest(sidecar))
-    os.unlink(os.path.join(folder, _BUSY))
-    if not find(sidecar):
-        shutil.rmtree(kept, ignore_errors=True)  # something is there, and it is no whole engine
-        with contextlib.suppress(OSError):  # another process has just put its own there
+    home = os.open(_home(), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(home, fcntl.LOCK_EX)
+        if not find(sidecar):
+            shutil.rmtree(kept, ignore_errors=True)  # something is there, and it is no whole engine
+            os.unlink(os.path.join(folder, _BUSY))
             os.rename(folder, kept)
+    finally:
+        os.close(home)
     found = find(sidecar)
     if not found:
         raise Problem("device", "the engine that was built cannot be read back", kept, fix="check the device's disk")
     return found
+
+
+def handed_over(found, files):
+    """{"engine", "log", "layers", "profile", "build_s"}: copies of what is kept, in the work folder and described for the host,
+    None for what there is not. Copies: nothing that is done to them may reach what is kept."""
+    folder, record = found
+    names = {"engine": ENGINE, "log": LOG, "layers": LAYERS, "profile": PROFILE}
+    stem = record["engine"]["sha256"][:16]
+    copies = {key: _copied(os.path.join(folder, name), "%s-%s" % (stem, name), files) for key, name in names.items()}
+    return dict(copies, build_s=record["build_s"])
+
+
+def failed(log, status, build_s, files):
+    """The reply of a build that failed, with a copy of the log that says why."""
+    name = "failed-%s.log" % os.path.basename(os.path.dirname(log)).lstrip(".")
+    return {"engine": None, "reused": False, "build_s": build_s, "status": status, "log": _copied(log, name, files),
+            "layers": None, "profile": None}  # fmt: skip
+
+
+def _copied(source, name, files):
+    target = files.path(name)
+    if not os.path.isfile(source):
+        return None
+    with open(source, "rb") as content:
+        write_aside(target, lambda file: shutil.copyfileobj(content, file))
+    return files.kept(target)
 
 
 def _home():

@@ -81,7 +81,7 @@ def infer(request, files):
 def _built(name, model, request, files):
     found, source = engine_cache.find(model["sidecar"]), files.checked(model["onnx"])
     if found:
-        return dict(_handed_over(found, files), reused=True, status=0)
+        return dict(engine_cache.handed_over(found, files), reused=True, status=0)
     with engine_cache.building(model["timing_key"], os.path.getsize(source)) as folder:
         log, engine = os.path.join(folder, engine_cache.LOG), os.path.join(folder, engine_cache.ENGINE)
         start = time.monotonic()
@@ -89,39 +89,15 @@ def _built(name, model, request, files):
         status = _run(words + model["words"], log, request, folder, name)
         build_s = round(time.monotonic() - start, 3)
         if status != 0 or not engine_cache.is_engine(engine):
-            return _failed(log, status, build_s, files)
+            return engine_cache.failed(log, status, build_s, files)
         loaded = os.path.join(folder, "layers.log")
         exports = ["--exportLayerInfo=" + engine_cache.LAYERS, "--exportProfile=" + engine_cache.PROFILE]
         words = ["--loadEngine=" + engine_cache.ENGINE] + exports + model["layer_words"]
         status = _run(words, loaded, request, folder, name)
         if status != 0:
-            return _failed(loaded, status, build_s, files)
+            return engine_cache.failed(loaded, status, build_s, files)
         kept = engine_cache.keep(folder, model["sidecar"], model["timing_key"], build_s)
-    return dict(_handed_over(kept, files), reused=False, status=status)
-
-
-def _handed_over(found, files):
-    """Copies of a kept engine's files in the work folder: what a host does to them must not reach what is kept."""
-    folder, record = found
-    stem = record["engine"]["sha256"][:16]
-
-    def copy(name):
-        source, target = os.path.join(folder, name), files.path("%s-%s" % (stem, name))
-        if not os.path.isfile(source):
-            return None
-        write_aside(target, lambda file: _pour(source, file))
-        return files.kept(target)
-
-    names = {"engine": engine_cache.ENGINE, "log": engine_cache.LOG,
-             "layers": engine_cache.LAYERS, "profile": engine_cache.PROFILE}  # fmt: skip
-    return dict({key: copy(name) for key, name in names.items()}, build_s=record["build_s"])
-
-
-def _failed(log, status, build_s, files):
-    kept = files.path("failed-%s.log" % os.path.basename(os.path.dirname(log)).lstrip("."))
-    write_aside(kept, lambda file: _pour(log, file))
-    return {"engine": None, "reused": False, "build_s": build_s, "status": status, "log": files.kept(kept),
-            "layers": None, "profile": None}  # fmt: skip
+    return dict(engine_cache.handed_over(kept, files), reused=False, status=status)
 
 
 def _infer_one(row, engine, log, request, files):
@@ -173,8 +149,3 @@ def _last_line(log):
 
 def _finished(done, begun):
     return dict(done, seconds=time.monotonic() - begun, turns=1, waited_share={})
-
-
-def _pour(source, file):
-    with open(source, "rb") as content:
-        shutil.copyfileobj(content, file)
