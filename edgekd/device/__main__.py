@@ -2,7 +2,7 @@
 
     predict IMG... [--bundle DIR] [--json] [--top K]   what the bundle sees in images
     verify [DIR]                                       every byte and every golden case of a bundle
-    agent VERB --token T                               answer one request of a host (see agent.py)
+    agent VERB --token T [--hold]                      answer one request of a host (see agent.py)
 
 The bundle is the folder this file lies in, unless given.
 """
@@ -23,7 +23,7 @@ def main(arguments):
         if hasattr(stream, "reconfigure"):  # Python 3.7
             stream.reconfigure(errors="backslashreplace")
     if options.command == "agent":
-        return agent.serve(options.verb, options.token)
+        return agent.serve(options.verb, options.token, options.hold)
     try:
         return _predict(options) if options.command == "predict" else _verify(options)
     except Problem as problem:
@@ -76,6 +76,7 @@ def _parser():
     serve = commands.add_parser("agent", help="answer one request on stdin")
     serve.add_argument("verb")
     serve.add_argument("--token", required=True)
+    serve.add_argument("--hold", action="store_true", help="end when stdin ends")
     return parser
 
 

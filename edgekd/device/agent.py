@@ -1,7 +1,9 @@
 """The agent: one JSON request on stdin, one JSON reply on stdout, between markers that no login banner can contain.
 
-    python3 edgekd.pyz agent VERB --token T
+    python3 edgekd.pyz agent VERB --token T [--hold]
 
+With --hold the request is the first line of stdin, and the agent lives only as long as stdin stays open: when the host or the
+way to it is gone, it ends what it started, puts back what it changed, and ends.
 Every request has "workdir" (a folder made for this agent) and "deadline_s". Files are named relative to it, and travel with
 their sha256. The reply is the verb's JSON object or {"error": {"code", "what", "where", "seen", "fix"}}; never a traceback.
 """
@@ -17,7 +19,7 @@ import threading
 import time
 import traceback
 
-from . import children, probe
+from . import children, probe, said
 from .files import Files
 from .lock import measuring_lock
 from .problem import Problem, one_line
@@ -30,14 +32,16 @@ _GRACE_S = 2
 _BACKENDS = {"onnxruntime": "onnxverbs", "trtexec": "trtexec", "tensorrt": "tensorrt"}
 
 
-def serve(verb, token):
+def serve(verb, token, hold=False):
     """Answer one request; the exit status is 0 whenever a reply was written."""
     reply_to = os.dup(1)
     os.dup2(2, 1)  # whatever a library prints goes to stderr; stdout is the reply's alone
     try:
-        reply = _answer(verb, lambda error: _send(reply_to, token, {"error": error.as_json()}))
+        reply = _answer(verb, lambda error: _send(reply_to, token, {"error": error.as_json()}), hold)
     except Problem as problem:
         reply = {"error": problem.as_json()}
+    except SystemExit:  # all with blocks are left
+        _kill()
     except Exception as error:  # noqa: BLE001  the outermost boundary: told to the host, which knows a bug when it sees one
         reply = {"error": _told(error, verb).as_json()}
     _send(reply_to, token, reply)
@@ -52,22 +56,29 @@ def _told(error, verb):
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         fix = "delete files on the device, or give it a larger disk"
         return Problem("device", "the device's disk is full", verb, error.filename, fix)
+    if isinstance(error, ImportError):
+        fix = "install it for %s there: python3 -m pip install numpy onnxruntime" % sys.executable
+        return Problem("environment", "the device's Python lacks a module", verb, one_line(error), fix)
     place = traceback.extract_tb(sys.exc_info()[2])[-1]
     seen = "%s: %s (%s:%d)" % (type(error).__name__, one_line(error), os.path.basename(place.filename), place.lineno)
     return Problem("bug", "the agent failed", where=verb, seen=seen)
 
 
-def _answer(verb, tell):
-    request = _request()
+def _answer(verb, tell, hold):
+    request = _request(hold)
     request["until"] = _watch(verb, float(request["deadline_s"]), tell)
+    if hold:
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
+    else:
+        children.die_with_parent()
     verbs = {"probe": _probe, "build": _build, "measure": _measure, "infer": _infer, "clean": _clean}
     if verb not in verbs:
         raise Problem("device", "the agent knows no such verb", seen=verb, fix="one of: " + ", ".join(sorted(verbs)))
     return verbs[verb](request)
 
 
-def _request():
-    content = sys.stdin.buffer.read(_MOST_REQUEST_BYTES + 1)
+def _request(hold):
+    content = (sys.stdin.buffer.readline if hold else sys.stdin.buffer.read)(_MOST_REQUEST_BYTES + 1)
     try:
         request = json.loads(content.decode("utf-8")) if len(content) <= _MOST_REQUEST_BYTES else None
     except ValueError as error:
@@ -84,7 +95,7 @@ def _send(handle, token, reply):
 
 
 def _watch(verb, deadline_s, tell):
-    """End this process, and its group where it leads one, at the deadline; and when the process that started it dies.
+    """End this process, and its group where it leads one, at the deadline.
 
     The alarm is the kernel's, for when native code holds the interpreter and the thread below cannot speak. Returns the
     monotonic time by which a child should have ended, so that there is still time to tell what it said.
@@ -93,23 +104,48 @@ def _watch(verb, deadline_s, tell):
 
     def end():
         fix = "look at what else runs on the device, or allow more time"
-        children.end_all()
         tell(Problem("device", "not finished after %g s" % deadline_s, where=verb, fix=fix))
-        if os.getpgrp() == os.getpid():
-            os.killpg(0, signal.SIGKILL)
-        os._exit(1)
+        _end()
 
     timer = threading.Timer(deadline_s, end)
     timer.daemon = True
     timer.start()
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_REAL, deadline_s + _GRACE_S)
-    children.die_with_parent()
+    signal.setitimer(signal.ITIMER_REAL, deadline_s + 2 * _GRACE_S)
+    signal.signal(signal.SIGTERM, _leave)
     return until
 
 
+def _end_with_stdin():
+    """In a thread of its own: stdin is held open by the host, and by nobody else."""
+    with contextlib.suppress(OSError):
+        while os.read(0, 4096):
+            pass
+    _end()
+
+
+def _end():
+    """End this process from a thread: the main one gets a moment to leave its with blocks, which put back what they changed."""
+    children.end_all()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_GRACE_S)
+    _kill()
+
+
+def _kill():
+    """This process, with its group where it leads one."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
+
+
+def _leave(number, frame):
+    raise SystemExit(1)
+
+
 def _probe(request):
-    return {"identity": probe.identity(), "conditions": probe.conditions()}
+    identity = probe.identity()
+    return {"identity": identity, "conditions": probe.conditions(), "said": said.said(identity["versions"])}
 
 
 def _backend(request):
