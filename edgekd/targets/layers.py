@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-# onnxruntime's names for convolutions and matrix products, plain and after its own fusions and layout changes.
+# onnxruntime's names for convolutions and matrix products, plain and after its own fusions and layout changes; at the end what
+# TensorRT's layers are called where they may hold some: see tensorrt/layers.py.
 _HEAVY = frozenset(
     {
         "Conv", "FusedConv", "NhwcFusedConv", "NhwcConv", "ConvTranspose", "Gemm", "FusedGemm", "MatMul", "FusedMatMul",
-        "TransposeMatMul", "Einsum", "Attention", "MultiHeadAttention",
+        "TransposeMatMul", "Einsum", "Attention", "MultiHeadAttention", "Myelin", "unknown",
     }
 )  # fmt: skip
-_FLOATS = frozenset({"float", "float16", "double", "bfloat16"})
+_FLOATS = frozenset({"float", "float16", "double", "bfloat16", "float8", "float4"})
 
 
 def float_layers(layers: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
