@@ -115,7 +115,7 @@ class _Child:
             [sys.executable, *safe_path, "-c", "from edgekd.pipeline.apart import main; main()"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True, text=True,
         )  # fmt: skip
-        recipe = {**order.recipe.as_json(), "folder": str(order.recipe.folder)}
+        recipe = {**order.recipe.model_dump(mode="json"), "folder": str(order.recipe.folder)}
         paths = {"folder": str(order.folder), "store": str(order.store)}
         request = {**vars(order), **paths, "recipe": recipe, "cores": _cores(place, jobs)}
         with contextlib.suppress(BrokenPipeError):  # it has died already: ``result`` says so

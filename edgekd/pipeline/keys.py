@@ -23,15 +23,20 @@ from edgekd.pipeline.chain import CHAIN, EXAMS, Stage, Step
 from edgekd.recipe import Nothing, Recipe
 from edgekd.stages.images import normalization_of
 
+_ONLY_REACHES = ("required", "host", "python")  # of a target: what it runs on says the device itself
 LIBRARIES = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "numpy", "pillow")
 
 
 class Keys:
     """The keys of one recipe's steps. Reads the images once and asks each device who it is once, both when first needed."""
 
-    def __init__(self, recipe: Recipe, digest_memo: Path | None, *, smoke: bool = False) -> None:
+    def __init__(
+        self, recipe: Recipe, digest_memo: Path | None, *, reach: targets.Reach | None = None, smoke: bool = False
+    ) -> None:
+        """reach: where the recipe's devices are; None: as recipe and environment say."""
         self.recipe, self._digest_memo, self._smoke = recipe, digest_memo, smoke
-        self.not_measured = targets.why_not_measured(recipe.targets)
+        self.reach = reach or targets.reach_of(recipe.targets)
+        self.not_measured = targets.why_not_measured(recipe.targets, self.reach)
         self._identities: dict[str, Mapping[str, Any]] = {}
 
     @cached_property
@@ -50,7 +55,7 @@ class Keys:
 
     def _identity(self, target: str) -> Mapping[str, Any]:
         if target not in self._identities:
-            with targets.connect(targets.resolve(target, self.recipe.targets[target])) as connection:
+            with targets.connect(targets.resolve(target, self.recipe.targets[target]), self.reach) as connection:
                 self._identities[target] = connection.probe()["identity"]
         return self._identities[target]
 
@@ -124,7 +129,7 @@ def _that_counts(name: str, section: Any, recipe: Recipe, stage: Stage) -> Any:
             kept = {key: value for key, value in section.items() if key != "seed"}
             return {**kept, "weights": "file" if recipe.weights_file(name) else section["weights"]}
         case _, "targets":
-            return {target: {key: one[key] for key in one if key != "required"} for target, one in section.items()}
+            return {target: {key: one[key] for key in one if key not in _ONLY_REACHES} for target, one in section.items()}
         case _:
             return section
 
@@ -154,7 +159,7 @@ def _files_asked_for(stage: Stage, recipe: Recipe) -> dict[str, Any]:
     oldest = targets.oldest_tensorrt(recipe.targets)
     match stage.name:
         case "sketch":
-            return {"flavours": list(targets.flavours_measured(recipe.targets)), "oldest_tensorrt": oldest}
+            return {"flavours": list(targets.flavours_of(recipe.targets)), "oldest_tensorrt": oldest}
         case "quantize":
             return {"flavours": list(targets.int8_flavours_of(recipe.targets))}
         case "export":

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgekd import targets
 from edgekd.core import Outcome
 from edgekd.data import Description
 from edgekd.pipeline.chain import STAGES, Step, needed_steps, steps
@@ -38,10 +39,13 @@ class Plan:
     described: Description
 
 
-def make_plan(recipe: Recipe, store_folder: Path) -> Plan:
-    """Raises InputError for images that are not there or not usable, DeviceError for a device that does not answer."""
+def make_plan(recipe: Recipe, store_folder: Path, reach: targets.Reach | None = None) -> Plan:
+    """Raises InputError for images that are not there or not usable, DeviceError for a device that does not answer.
+
+    reach: where the devices are; None: as recipe and environment say.
+    """
     require_ready(recipe)
-    keys = Keys(recipe, None)
+    keys = Keys(recipe, None, reach=reach)
     counts = keys.described.counts
     require_enough_images(recipe, counts["train"], STAGES)
     planned = planned_steps(keys, Store(store_folder), steps(tuple(recipe.targets)))

@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from edgekd import data
+from edgekd import data, targets
 from edgekd.core import (
     EdgekdError,
     EnvironmentProblem,
@@ -50,11 +50,15 @@ def store_of(run_dir: Path, default_runs: Path) -> Path:
 class Runner:
     """Walks one recipe into one run folder. Use ``walk`` once."""
 
-    def __init__(self, recipe: Recipe, run_dir: Path, store: Store, listen: Listener, control: Control) -> None:
+    def __init__(
+        self, recipe: Recipe, run_dir: Path, store: Store, listen: Listener, control: Control,
+        reach: targets.Reach | None = None,
+    ) -> None:  # fmt: skip
+        """reach: where the recipe's devices are; None: as recipe and environment say."""
         control.check()
         self.recipe = smoke.shortened(recipe) if control.smoke else recipe
         self.run_dir, self.store, self.listen, self.control = run_dir, store, listen, control
-        self.keys = Keys(self.recipe, store.folder / "digests.json", smoke=control.smoke)
+        self.keys = Keys(self.recipe, store.folder / "digests.json", reach=reach, smoke=control.smoke)
         self.target_names = tuple(recipe.targets)
         self.steps = tuple(steps(self.target_names, exams=control.exams))
         self.wanted = frozenset(steps(self.target_names, control.until, exams=control.exams))
@@ -180,7 +184,8 @@ class Runner:
                 worker.close()  # its memory is free, and nothing of ours computes, before a device is timed
                 given = {name: Input(row.outcome, self.run_dir / row.step.name) for name, row in inputs.items()}
                 say: Listener = lambda event: self._progress(step, event)  # noqa: E731
-                context = Context(self.recipe, folder, given, step.target, self.store.folder, say, smoke=self.control.smoke)
+                cache, smoke = self.store.folder, self.control.smoke
+                context = Context(self.recipe, folder, given, step.target, cache, say, smoke=smoke, reach=self.keys.reach)
                 outcome = call_stage(step.stage.entry, context)
             return self.store.commit(key, folder, outcome, time.monotonic() - started, parts)
 

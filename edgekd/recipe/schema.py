@@ -63,6 +63,12 @@ def _tensorrt(value: str) -> str:
     return value
 
 
+def _program(value: str) -> str:
+    if not value.strip() or value.startswith("-") or not value.isprintable():
+        raise ValueError("must be the name or path of a program", "such as python3 or ~/venv/bin/python")
+    return value
+
+
 def _image_size(value: object) -> int | tuple[int, int]:
     sides: list[Any] = list(value) if isinstance(value, (list, tuple)) else [value, value]
     if len(sides) != 2 or not all(isinstance(side, int) and not isinstance(side, bool) for side in sides):
@@ -249,7 +255,11 @@ class Quantize(Section):
 
 
 class TargetSpec(Section):
-    """A device as this recipe uses it. tensorrt: the oldest version its files must build on; None: the oldest the device had."""
+    """A device as this recipe uses it. tensorrt: the oldest version its files must build on; None: the oldest the device had.
+
+    host: where it is, [user@]host[:port] or a name of the user's ssh config. python: the interpreter on a device reached by ssh.
+    clocks: lock them while it is timed, and restore them.
+    """
 
     device: Identifier
     runtime: Literal["onnxruntime", "tensorrt"]
@@ -257,6 +267,9 @@ class TargetSpec(Section):
     required: Literal["always", "when-connected"] = "always"
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
     tensorrt: Annotated[str, AfterValidator(_tensorrt)] | None = None
+    host: str | None = None
+    python: Annotated[str, AfterValidator(_program)] = "python3"
+    clocks: Literal["as-is", "lock"] = "as-is"
 
     @model_validator(mode="after")
     def _parts_fit(self) -> TargetSpec:
@@ -360,9 +373,10 @@ class Recipe(Section):
     def as_json(self) -> dict[str, Any]:
         """JSON types only, defaults filled in: the same for the same recipe whatever its comments, order, folder or omissions.
 
-        Paths stand as written, not resolved: a recipe moved together with its data says the same.
+        Paths stand as written, not resolved: a recipe moved together with its data says the same. Without the hosts of targets:
+        what is shared tells nobody's addresses.
         """
-        return self.model_dump(mode="json")
+        return self.model_dump(mode="json", exclude={"targets": {"__all__": {"host"}}})
 
     @classmethod
     def from_json(cls, document: Mapping[str, Any]) -> Recipe:

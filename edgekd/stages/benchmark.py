@@ -25,7 +25,7 @@ def run(context: Context) -> Outcome:
     parity: the session the app runs against every node as written, in the same runtime.
     """
     target, export, images = resolved(context), context.input("export"), open_images(context)
-    with targets.connect(target) as device:
+    with targets.connect(target, context.reach) as device:
         before = device.probe()
         name, path = model_for(target, before["identity"], export)
         models = {name: path, "fp32": export.path("fp32")}

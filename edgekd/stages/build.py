@@ -18,9 +18,9 @@ def run(context: Context) -> Outcome:
     Of a target that cannot be measured here: its ONNX files, build.json and ENGINES.txt, and no measurement.
     """
     target = resolved(context)
-    if why := target.why_not_measured():
+    if why := targets.why_not_measured(context.recipe.targets, context.reach).get(target.name):
         return _prepared(context, target, why)
-    with targets.connect(target) as device:
+    with targets.connect(target, context.reach) as device:
         identity = device.probe()["identity"]
         name, path = model_for(target, identity, context.input("export"))
         built = device.build({name: path})[name]

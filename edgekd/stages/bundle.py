@@ -85,7 +85,7 @@ def _card(context: Context) -> bundle.Card:
         counts=images.counts,
         data_license=LICENCES.get(recipe.data.source),
         measured=measured,
-        not_measured=list(targets.why_not_measured(recipe.targets).items()),
+        not_measured=list(targets.why_not_measured(recipe.targets, context.reach).items()),
         for_devices=[
             (name, [f"student.{flavour}.onnx" for flavour in targets.files_of(spec, _overflow(context))], _commands_of(name))
             for name, spec in _tensorrt(context).items()

@@ -15,7 +15,7 @@ from edgekd.stages.latency import Rounds, keep_timing, latencies, speedup
 from edgekd.stages.on_target import model_for, plan_of, resolved
 
 # Less than a benchmark takes: this asks whether it is possible at all.
-ROUND_S, ATTEMPTS, PAUSE_S = 0.2, 2, 1.0
+ROUND_S, ATTEMPTS, PAUSE_S = 0.2, 4, 2.0
 # A look before that: a bound that even its fastest query misses by a quarter needs no careful measurement.
 GLANCE = targets.MeasuringPlan(rounds=1, queries=50, discard=5, round_s=1.0, budget_s=5.0)
 OUT_OF_REACH = 1.25
@@ -29,7 +29,7 @@ def run(context: Context) -> Outcome:
     target, sketch = resolved(context), context.input("sketch")
     plan = replace(plan_of(context, "preflight"), round_s=ROUND_S)
     example = np.load(sketch.path("example"), allow_pickle=False)
-    with targets.connect(target) as device:
+    with targets.connect(target, context.reach) as device:
         before = device.probe()
         name, path = model_for(target, before["identity"], sketch)
         built = device.build({name: path})[name]

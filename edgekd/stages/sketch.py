@@ -29,7 +29,7 @@ def run(context: Context) -> Outcome:
     )  # fmt: skip
     inputs = data.model_inputs(images.calibration(IMAGES), images.preprocessing)
     network = settled(new_network(_untrained(recipe), "student", len(images.classes), to_be_trained=True), inputs)
-    flavours = targets.flavours_measured(recipe.targets)
+    flavours = targets.flavours_of(recipe.targets)
     context.say({"done": 0, "total": 1, "note": "exporting the untrained student"})
     quantized = quant.quantize(network, [torch.from_numpy(inputs)], flavours=())  # how well it is rounded is not asked
     marked = export.float_export(quantized.for_export(), quantized.image_size)

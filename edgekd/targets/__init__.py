@@ -4,12 +4,14 @@ from edgekd.device import flavour_for
 from edgekd.targets.calm import measure_calmly
 from edgekd.targets.client import Built, Connection
 from edgekd.targets.connect import connect
-from edgekd.targets.flavours import INT8_FLAVOURS, flavours_measured, flavours_of, int8_flavours_of, oldest_tensorrt
+from edgekd.targets.flavours import INT8_FLAVOURS, flavours_of, int8_flavours_of, oldest_tensorrt
+from edgekd.targets.host import Host
 from edgekd.targets.layers import float_layers
 from edgekd.targets.plan import LEAST, MeasuringPlan, plan_for
 from edgekd.targets.profiles import Profile, profile, profiles
+from edgekd.targets.reach import Reach, reach_of, why_not_measured
 from edgekd.targets.suspect import suspicions
-from edgekd.targets.target import Target, resolve, why_not_measured
+from edgekd.targets.target import Target, resolve
 from edgekd.targets.tensorrt.engines import commands_text, engines, files_of
 
 __all__ = [
@@ -17,15 +19,16 @@ __all__ = [
     "LEAST",
     "Built",
     "Connection",
+    "Host",
     "MeasuringPlan",
     "Profile",
+    "Reach",
     "Target",
     "commands_text",
     "connect",
     "engines",
     "files_of",
     "flavour_for",
-    "flavours_measured",
     "flavours_of",
     "float_layers",
     "int8_flavours_of",
@@ -34,6 +37,7 @@ __all__ = [
     "plan_for",
     "profile",
     "profiles",
+    "reach_of",
     "resolve",
     "suspicions",
     "why_not_measured",

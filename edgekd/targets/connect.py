@@ -8,21 +8,38 @@ from contextlib import contextmanager
 from edgekd.core import DeviceError
 from edgekd.targets.client import Connection
 from edgekd.targets.onnxruntime import OnnxruntimeConnection
+from edgekd.targets.reach import Reach
 from edgekd.targets.target import Target
+from edgekd.targets.transport import Transport
 from edgekd.targets.transport.local import LocalTransport
+from edgekd.targets.transport.ssh import SshTransport
 
 
 @contextmanager
-def connect(target: Target) -> Iterator[Connection]:
+def connect(target: Target, reach: Reach) -> Iterator[Connection]:
     """Reach the target's device: a private work folder there, the agent put into it; both are gone afterwards.
 
-    Raises DeviceError for a target this version cannot measure (ask ``Target.why_not_measured`` first).
+    Raises DeviceError: no host is known (ask ``why_not_measured`` first), or the host cannot be reached or used.
     """
-    reason = target.why_not_measured()
-    if reason:
-        raise DeviceError("the target cannot be reached", where=target.name, seen=reason)
-    transport = LocalTransport()
+    transport = _transport(target, reach)
     try:
-        yield OnnxruntimeConnection(target, transport)
+        yield _connection(target, transport)
     finally:
         transport.close()
+
+
+def _transport(target: Target, reach: Reach) -> Transport:
+    if target.profile.is_local:
+        return LocalTransport()
+    if target.name not in reach.hosts:
+        what = "no host is given for this target"
+        raise DeviceError(what, where=target.name, seen=target.profile.name, fix=f"--host {target.name}=[user@]HOST")
+    return SshTransport(target.name, reach.hosts[target.name], target.python, reach.ssh_config)
+
+
+def _connection(target: Target, transport: Transport) -> Connection:
+    if target.runtime == "tensorrt":
+        from edgekd.targets.tensorrt.connection import TensorrtConnection
+
+        return TensorrtConnection(target, transport)
+    return OnnxruntimeConnection(target, transport)

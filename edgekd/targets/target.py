@@ -95,4 +95,3 @@ def tensorrt_versions(spec: TargetSpec) -> tuple[str, ...]:
 
 def _versions_of(device: Profile) -> tuple[str, ...]:
     return tuple(one for one in dict.fromkeys(device.tensorrt.values()) if version_of(one) >= OLDEST)
-

@@ -53,8 +53,11 @@ def main() -> None:
     arguments.add_argument("names", nargs="+")
     arguments.add_argument("--size", type=int, default=224)
     given = arguments.parse_args()
-    spec = SimpleNamespace(device="local-cpu", runtime="onnxruntime", precision="int8", required="always", threads=1)
-    with targets.connect(targets.resolve("cpu", spec)) as device:
+    spec = SimpleNamespace(
+        device="local-cpu", runtime="onnxruntime", precision="int8", required="always", threads=1, tensorrt=None, host=None,
+        python="python3", clocks="as-is",
+    )  # fmt: skip
+    with targets.connect(targets.resolve("cpu", spec), targets.Reach()) as device:
         identity = device.probe()["identity"]
         flavour = targets.flavour_for(identity)
         print(identity["cpu"], ", ".join(identity["isa"]), "->", flavour)

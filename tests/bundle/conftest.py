@@ -41,7 +41,7 @@ def parts(models):
     card = Card(
         student="mobilenet_v2", teacher="resnet18", method="sld", data="digits", counts={"train": 1257, "test": 360},
         data_license=None, measured=[("cpu", Measurement("top1", 0.9722, "fraction", 360, 0.95, 0.985))],
-        not_measured=[("jetson", "this version cannot drive TensorRT devices yet")],
+        not_measured=[("jetson", "no host is given: --host jetson=[user@]HOST")],
     )  # fmt: skip
     return {
         "name": "example",

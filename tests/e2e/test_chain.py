@@ -32,7 +32,7 @@ def test_the_document_is_complete_and_every_promised_number_is_there(walked):
     timing = {"latency_ms.p50", "latency_ms.p90", "latency_ms.p99", "latency_ms_fp32.p50", "speedup", "throughput"}
     assert {"top1", "top1_fp32", "top1_drop", "parity.top1_agreement", *timing} <= measured["cpu", "benchmark"]
     assert (document["verdict"], document["exit_code"], document["unmeasured"]) == ("PASS", 0, ["jetson"])
-    assert document["targets"][1]["why"] == "this version cannot drive TensorRT devices yet"
+    assert document["targets"][1]["why"] == "no host is given: --host jetson=[user@]HOST"
     assert document["test_opened"] == 1
     for artifact in (one for step in document["stages"] for one in step["artifacts"]):
         assert (folder / "runs/small" / artifact["path"]).stat().st_size == artifact["bytes"]
@@ -58,7 +58,7 @@ def test_a_device_that_is_not_connected_finds_its_files_in_run_and_bundle(walked
     assert (bundle / "models/ENGINES-jetson.txt").read_text() == (build / "ENGINES.txt").read_text()
     assert "For jetson: models/student.trt.onnx" in (bundle / "MODEL_CARD.md").read_text()
     step = next(one for one in document["stages"] if (one["name"], one.get("target")) == ("build", "jetson"))
-    assert step["why"] == "files and commands only: this version cannot drive TensorRT devices yet"
+    assert step["why"] == "files and commands only: no host is given: --host jetson=[user@]HOST"
 
 
 def test_a_second_run_reuses_every_step_and_never_imports_torch(walked):

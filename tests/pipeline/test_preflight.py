@@ -11,7 +11,7 @@ from edgekd.report.document import parse
 pytestmark = pytest.mark.parametrize("toy_chain", [False], indirect=True, ids=["in the parent"])
 
 JETSON = "  jetson: {device: jetson-orin-nano-8gb, runtime: tensorrt, precision: int8+fp16, required: when-connected}\n"
-WHY = "this version cannot drive TensorRT devices yet"
+WHY = "no host is given: --host jetson=[user@]HOST"
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_an_unconnected_device_is_prepared_for_and_never_passes(walk):
 
 def test_what_was_prepared_is_not_taken_for_a_build_once_the_device_is_connected(walk, monkeypatch):
     walk()
-    monkeypatch.setattr("edgekd.pipeline.keys.targets.why_not_measured", lambda specs: {})
+    monkeypatch.setattr("edgekd.pipeline.keys.targets.why_not_measured", lambda specs, reach: {})
     before = len(walk.calls())
     connected = walk()
     assert walk.calls()[before:] == ["jetson/preflight", "jetson/build", "jetson/benchmark"]

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-NOT_CONNECTED = "this version cannot drive TensorRT devices yet"
+NOT_CONNECTED = "no host is given: --host jetson=[user@]HOST"
 
 
 def measurement(name, value, unit, n, low=None, high=None, **more):

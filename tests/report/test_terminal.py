@@ -22,14 +22,14 @@ benchmark  cpu     top1_drop              0.003  [-0.010, 0.016]  n=360  ≤ 0.0
                    top1                   0.972  [0.950, 0.985]   n=360
                    latency_ms.p50          1.55  [1.52, 1.58]     n=700
 benchmark  jetson  latency_ms.p90             —                          ≤ 10     NOT_MEASURED         —  skipped
-                   this version cannot drive TensorRT devices yet
+                   no host is given: --host jetson=[user@]HOST
 bundle             golden_agreement       1.000                   n=200                            1.4 s
 
 run     runs/example, 5 m 01 s
 data    digits, 10 classes: 1,257 train, 180 held out, 360 test (test opened once)
 bundle  runs/example/bundle: 1.40 MB, 3 files, 200 golden cases agree
 report  runs/example/report.html
-PASS on cpu; jetson NOT MEASURED (this version cannot drive TensorRT devices yet)"""
+PASS on cpu; jetson NOT MEASURED (no host is given: --host jetson=[user@]HOST)"""
 
 
 def change_gate(document, metric, **change):

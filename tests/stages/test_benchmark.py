@@ -56,7 +56,7 @@ def measured(tmp_path, monkeypatch):
         device = Device(labels, isa)
 
         @contextmanager
-        def connect(target):
+        def connect(target, reach):
             yield device
 
         def measure_calmly(connection, models, example, plan):

@@ -49,7 +49,7 @@ def measured(tmp_path, monkeypatch):
         asked = {}
 
         @contextmanager
-        def connect(target):
+        def connect(target, reach):
             yield Device()
 
         def measure_calmly(device, models, example, plan, **options):

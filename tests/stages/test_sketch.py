@@ -10,6 +10,7 @@ from torch import nn
 from edgekd.recipe import loads
 from edgekd.stages import Context, sketch
 
+FLAVOURS = ("fp32", "ort", "ort-w7", "trt", "fp16", "trt-fp16", "fp32-b1")
 RECIPE = """\
 edgekd: 1
 name: sketch
@@ -23,7 +24,7 @@ targets:
 """
 
 
-def test_it_is_the_student_untrained_for_the_connected_targets_and_opens_no_weights(tmp_path, monkeypatch):
+def test_it_is_the_student_untrained_for_all_targets_and_opens_no_weights(tmp_path, monkeypatch):
     asked = []
 
     def new_network(recipe, role, classes, *, to_be_trained):
@@ -33,7 +34,7 @@ def test_it_is_the_student_untrained_for_the_connected_targets_and_opens_no_weig
     monkeypatch.setattr(sketch, "new_network", new_network)
     outcome = sketch.run(Context(loads(RECIPE, "sketch.yaml", tmp_path), tmp_path))
     assert asked == [("none", "student", 10)]
-    assert {one.kind for one in outcome.artifacts} == {"fp32", "ort", "ort-w7", "example"}  # the jetson is not connected
+    assert {one.kind for one in outcome.artifacts} == {*FLAVOURS, "example"}  # whether the jetson is connected or not
     ops = [node.op_type for node in onnx.load(tmp_path / "student.ort.onnx").graph.node]
     assert (ops.count("Conv"), ops.count("Gemm"), ops.count("QuantizeLinear") >= 6) == (5, 1, True)
     example = np.load(tmp_path / "example.npy")

@@ -11,7 +11,7 @@ from edgekd import targets
 
 def spec(**changes):
     local = {"device": "local-cpu", "runtime": "onnxruntime", "precision": "int8", "required": "always", "threads": 1,
-             "tensorrt": None}  # fmt: skip
+             "tensorrt": None, "host": None, "python": "python3", "clocks": "as-is"}  # fmt: skip
     return SimpleNamespace(**{**local, **changes})
 
 

@@ -14,7 +14,7 @@ import pytest
 from edgekd import targets
 from edgekd.core import DeviceError, EdgekdError, EnvironmentProblem, InputError, IntegrityError, LockedError
 from edgekd.device.lock import measuring_lock
-from edgekd.targets import MeasuringPlan, calm, client, connect, float_layers
+from edgekd.targets import MeasuringPlan, Reach, calm, client, connect, float_layers
 from edgekd.targets.transport import Answer
 from edgekd.targets.transport.local import LocalTransport
 
@@ -33,21 +33,21 @@ def scripted(monkeypatch, code):
 
 
 def test_probe_says_the_same_identity_twice_and_conditions(local):
-    with connect(local) as connection:
+    with connect(local, Reach()) as connection:
         first, second = connection.probe(), connection.probe()
     assert first["identity"] == second["identity"] and first["identity"]["versions"]["numpy"] == np.__version__
     assert first["conditions"]["clock_s"] < second["conditions"]["clock_s"]
 
 
 def test_build_tells_float_from_int8(local, models):
-    with connect(local) as connection:
+    with connect(local, Reach()) as connection:
         built = connection.build(models)
     assert {name: len(float_layers(one.layers)) for name, one in built.items()} == {"fp32": 2, "int8": 0}
     assert all(one.build_s > 0 and one.size_mb > 0 and one.peak_memory_mb > 0 for one in built.values())
 
 
 def test_measure_gives_every_query_of_every_round_and_the_conditions(local, models, images):
-    with connect(local) as connection:
+    with connect(local, Reach()) as connection:
         got = connection.measure(models, images[:1], QUICK)
     assert {name: [len(one) for one in rounds] for name, rounds in got["rounds"].items()} == {"fp32": [20, 20], "int8": [20, 20]}
     assert all(ms > 0 for rounds in got["rounds"].values() for one in rounds for ms in one)
@@ -62,7 +62,7 @@ def test_infer_is_the_same_in_any_chunks_and_batches(local, models, images, monk
         0
     ]
     monkeypatch.setattr(targets.onnxruntime, "CHUNK_BYTES", chunk_bytes)
-    with connect(local) as connection:
+    with connect(local, Reach()) as connection:
         for optimised in (True, False):
             got = connection.infer(models["fp32"], images, optimised=optimised, batch=batch)
             assert (got.shape, got.dtype) == ((7, 4), np.float32)
@@ -70,13 +70,13 @@ def test_infer_is_the_same_in_any_chunks_and_batches(local, models, images, monk
 
 
 def test_a_measurement_waits_for_another_and_then_names_it(local, models, images):
-    with measuring_lock(120), connect(local) as connection, pytest.raises(LockedError) as refused:
+    with measuring_lock(120), connect(local, Reach()) as connection, pytest.raises(LockedError) as refused:
         connection.measure(models, images[:1], QUICK, lock_wait_s=0.1)
     assert f"process {os.getpid()} of user" in refused.value.seen and refused.value.exit_code == 8
 
 
 def test_the_work_folder_is_private_cleaned_and_gone_afterwards(local, models, images):
-    with connect(local) as connection:
+    with connect(local, Reach()) as connection:
         folder = Path(connection._transport.workdir)
         assert folder.stat().st_mode & 0o777 == 0o700
         connection.infer(models["fp32"], images)
@@ -86,7 +86,7 @@ def test_the_work_folder_is_private_cleaned_and_gone_afterwards(local, models, i
 
 
 def test_the_work_folder_is_gone_after_an_error_too(local):
-    with pytest.raises(RuntimeError), connect(local) as connection:
+    with pytest.raises(RuntimeError), connect(local, Reach()) as connection:
         folder = Path(connection._transport.workdir)
         raise RuntimeError
     assert not folder.exists()
@@ -94,7 +94,7 @@ def test_the_work_folder_is_gone_after_an_error_too(local):
 
 def test_a_model_that_is_none_is_refused_by_name(local, tmp_path):
     (tmp_path / "m.onnx").write_bytes(b"no model")
-    with connect(local) as connection, pytest.raises(InputError, match="not an ONNX file") as refused:
+    with connect(local, Reach()) as connection, pytest.raises(InputError, match="not an ONNX file") as refused:
         connection.build({"bad": tmp_path / "m.onnx"})
     assert refused.value.where.startswith("cpu: build ")
 
@@ -102,14 +102,14 @@ def test_a_model_that_is_none_is_refused_by_name(local, tmp_path):
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGSEGV", "SIGABRT"])
 def test_an_agent_killed_by_a_signal_is_named(local, monkeypatch, name):
     scripted(monkeypatch, f"os.write(2, b'last words'); os.kill(os.getpid(), signal.{name})")
-    with connect(local) as connection, pytest.raises(DeviceError, match=f"killed by {name}") as refused:
+    with connect(local, Reach()) as connection, pytest.raises(DeviceError, match=f"killed by {name}") as refused:
         connection.probe()
     assert (refused.value.exit_code, refused.value.seen, refused.value.where) == (6, "last words", "cpu: probe")
 
 
 def test_an_agent_killed_from_outside_while_it_measures(local, models, images):
     """The real agent, found by its folder and killed with -9 by another process."""
-    with measuring_lock(120), connect(local) as connection:  # while we hold the lock, it waits, and can be found
+    with measuring_lock(120), connect(local, Reach()) as connection:  # while we hold the lock, it waits, and can be found
         killer = subprocess.Popen([sys.executable, "-c", KILLER, connection._transport.workdir])
         with pytest.raises(DeviceError, match="killed by SIGKILL") as refused:
             connection.measure(models, images[:1], QUICK, lock_wait_s=60)
@@ -140,7 +140,7 @@ def test_a_hung_agent_is_killed_with_its_children(local, monkeypatch, tmp_path):
     )
     monkeypatch.setattr(client, "_PROBE_S", 0.5)
     monkeypatch.setattr(client, "_GRACE_S", 1.5)
-    with connect(local) as connection, pytest.raises(DeviceError, match="hung: nothing was heard") as refused:
+    with connect(local, Reach()) as connection, pytest.raises(DeviceError, match="hung: nothing was heard") as refused:
         connection.probe()
     assert refused.value.exit_code == 6
     child = int((tmp_path / "pid").read_text())
@@ -157,7 +157,7 @@ def test_an_interrupt_kills_the_agent(local, monkeypatch, tmp_path):
         monkeypatch,
         f"open({str(tmp_path / 'pid')!r}, 'w').write(str(os.getpid()))\nos.kill(os.getppid(), signal.SIGINT)\ntime.sleep(300)",
     )
-    with pytest.raises(KeyboardInterrupt), connect(local) as connection:
+    with pytest.raises(KeyboardInterrupt), connect(local, Reach()) as connection:
         connection.probe()
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
@@ -177,7 +177,7 @@ def test_an_interrupt_kills_the_agent(local, monkeypatch, tmp_path):
 )  # fmt: skip
 def test_garbage_is_shown_as_what_it_is(local, monkeypatch, code, said, seen):
     scripted(monkeypatch, code)
-    with connect(local) as connection, pytest.raises(DeviceError, match=said) as refused:
+    with connect(local, Reach()) as connection, pytest.raises(DeviceError, match=said) as refused:
         connection.probe()
     assert seen in refused.value.seen and "\n" not in refused.value.seen
 
@@ -189,7 +189,7 @@ def reply(body):
 
 def test_a_banner_before_the_reply_does_no_harm(local, monkeypatch):
     scripted(monkeypatch, "print('Welcome\\nEDGEKD-x-BEGIN\\n{}\\nEDGEKD-x-END')\n" + reply("'{\"a\": 1}'"))
-    with connect(local) as connection:
+    with connect(local, Reach()) as connection:
         assert connection.probe() == {"a": 1}
 
 
@@ -198,7 +198,7 @@ def test_the_agent_sees_a_clean_environment(local, monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.setenv("SECRET_TOKEN", "x")
     scripted(monkeypatch, "import json\n" + reply("json.dumps({'env': sorted(os.environ), 'path': sys.path})"))
-    with connect(local) as connection:
+    with connect(local, Reach()) as connection:
         seen = connection.probe()
     assert set(seen["env"]) <= {"PATH", "HOME", "LD_LIBRARY_PATH", "TMPDIR", "EDGEKD_DEVICE_ROOT", "LC_ALL", "LC_CTYPE"}
     assert "/evil" not in seen["path"]
@@ -211,7 +211,7 @@ KINDS = {"environment": EnvironmentProblem, "integrity": IntegrityError, "device
 def test_the_agents_errors_keep_their_kind(local, monkeypatch, code):
     error = {"error": {"code": code, "what": "w", "where": "m.onnx", "seen": "s", "fix": "f"}}
     scripted(monkeypatch, reply(repr(json.dumps(error))))
-    with connect(local) as connection, pytest.raises(EdgekdError) as refused:
+    with connect(local, Reach()) as connection, pytest.raises(EdgekdError) as refused:
         connection.clean()
     assert type(refused.value) is KINDS[code] and str(refused.value) == "cpu: clean m.onnx: w" and refused.value.fix == "f"
 
@@ -224,7 +224,10 @@ def test_without_onnxruntime_the_environment_is_at_fault(local, models, monkeypa
         f"import runpy\nsys.modules['onnxruntime'] = None\nsys.path[0] = {str(tmp_path / 'real.pyz')!r}\n"
         f"from edgekd_device.__main__ import main\nsys.exit(main(sys.argv[1:]))",
     )
-    with connect(local) as connection, pytest.raises(EnvironmentProblem, match="onnxruntime cannot be imported") as refused:
+    with (
+        connect(local, Reach()) as connection,
+        pytest.raises(EnvironmentProblem, match="onnxruntime cannot be imported") as refused,
+    ):
         connection.build(models)
     assert (refused.value.exit_code, refused.value.fix) == (5, "pip install onnxruntime")
 
@@ -238,15 +241,13 @@ def test_a_result_changed_on_the_way_is_refused(local, models, images, monkeypat
         return path
 
     monkeypatch.setattr(LocalTransport, "get", tampered)
-    with connect(local) as connection, pytest.raises(IntegrityError, match="other bytes"):
+    with connect(local, Reach()) as connection, pytest.raises(IntegrityError, match="other bytes"):
         connection.infer(models["fp32"], images)
 
 
-def test_a_target_that_cannot_be_measured_is_not_reached(local):
-    from types import SimpleNamespace
-
-    spec = SimpleNamespace(device="orin-nano", runtime="tensorrt", precision="int8", required="always", threads=1, tensorrt=None)
-    with pytest.raises(DeviceError, match="cannot be reached"), connect(targets.resolve("jetson", spec)):
+def test_a_target_without_a_host_is_not_reached(local_spec):
+    spec = local_spec(device="orin-nano", runtime="tensorrt")
+    with pytest.raises(DeviceError, match="no host is given"), connect(targets.resolve("jetson", spec), Reach()):
         pass
 
 
@@ -258,7 +259,7 @@ def test_a_reply_is_found_whatever_surrounds_it():
 def test_a_suspect_measurement_is_taken_again_and_never_chosen_for_its_speed(local, models, images, monkeypatch):
     reasons = iter([("busy",), ("busy", "drift"), ()])
     monkeypatch.setattr(calm, "suspicions", lambda measured, profile: next(reasons))
-    with connect(local) as connection:
+    with connect(local, Reach()) as connection:
         measured, suspect = calm.measure_calmly(connection, models, images[:1], QUICK, pause_s=0)
     assert (suspect, measured["set_aside"]) == ((), [["busy"], ["busy", "drift"]])
 
@@ -266,13 +267,13 @@ def test_a_suspect_measurement_is_taken_again_and_never_chosen_for_its_speed(loc
 def test_a_suspect_measurement_that_took_too_long_is_not_repeated(local, models, images, monkeypatch):
     monkeypatch.setattr(calm, "suspicions", lambda measured, profile: ("busy",))
     plan = MeasuringPlan(rounds=1, queries=20, discard=2, round_s=0.0, budget_s=0.0)
-    with connect(local) as connection:
+    with connect(local, Reach()) as connection:
         measured, suspect = calm.measure_calmly(connection, models, images[:1], plan, pause_s=0)
     assert (suspect, measured["set_aside"]) == (("busy",), [])
 
 
 def test_trouble_that_stays_is_told_with_the_last_measurement(local, models, images, monkeypatch):
     monkeypatch.setattr(calm, "suspicions", lambda measured, profile: ("busy",))
-    with connect(local) as connection:
+    with connect(local, Reach()) as connection:
         measured, suspect = calm.measure_calmly(connection, models, images[:1], QUICK, attempts=3, pause_s=0)
     assert (suspect, measured["set_aside"]) == (("busy",), [["busy"], ["busy"]])

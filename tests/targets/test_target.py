@@ -5,23 +5,19 @@ from types import SimpleNamespace
 import pytest
 
 from edgekd.core import InputError
-from edgekd.targets import profile, profiles, resolve, why_not_measured
+from edgekd.targets import profile, profiles, resolve
 
 
 def spec(**changes):
     local = {"device": "local-cpu", "runtime": "onnxruntime", "precision": "int8", "required": "always", "threads": 1,
-             "tensorrt": None}  # fmt: skip
+             "tensorrt": None, "host": None, "python": "python3", "clocks": "as-is"}  # fmt: skip
     return SimpleNamespace(**{**local, **changes})
 
 
-def test_the_local_cpu_can_be_measured():
-    target = resolve("cpu", spec(threads=2))
-    assert (target.name, target.profile.name, target.threads, target.why_not_measured()) == ("cpu", "local-cpu", 2, None)
-
-
-def test_a_jetson_says_that_this_version_cannot_drive_it():
-    jetson = spec(device="jetson-orin-nano-8gb", runtime="tensorrt", precision="int8+fp16", required="when-connected")
-    assert why_not_measured({"cpu": spec(), "jetson": jetson}) == {"jetson": "this version cannot drive TensorRT devices yet"}
+def test_a_target_is_what_the_recipe_says_of_it():
+    target = resolve("board", spec(device="linux", threads=2, python="~/venv/bin/python", clocks="lock"))
+    assert (target.name, target.profile.name, target.threads) == ("board", "linux", 2)
+    assert (target.python, target.clocks) == ("~/venv/bin/python", "lock")
 
 
 @pytest.mark.parametrize(
@@ -61,7 +57,7 @@ def test_profiles_are_whole_and_no_name_means_two_devices():
     for one in profiles():
         assert one.runtimes and "fp32" in one.precisions and ("int8" in one.precisions) == one.int8_native
         assert profile(one.name.upper()) == one == profile((one.aliases or (one.name,))[-1])
-        assert one.is_local or (one.compute_capability and one.memory_gib)
+        assert one.name in ("local-cpu", "linux") or (one.compute_capability and one.memory_gib)
     assert set(profile("local-cpu").suspect) == {
         "clock_moved", "throttle_events", "waited_share", "foreign_cpus", "stolen_share", "drift",
     }  # fmt: skip

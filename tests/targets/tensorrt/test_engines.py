@@ -9,7 +9,6 @@ from edgekd.targets import (
     commands_text,
     engines,
     files_of,
-    flavours_measured,
     flavours_of,
     int8_flavours_of,
     oldest_tensorrt,
@@ -35,7 +34,6 @@ def test_the_files_of_a_recipe_are_those_of_any_cpu_and_of_its_devices(local_spe
     always = ("fp32", "ort", "ort-w7")
     specs = {"cpu": local_spec(), "jetson": jetson(local_spec, precision)}
     assert flavours_of(specs) == (*always, *files)
-    assert flavours_measured(specs) == always  # the sketch serves what is connected
     assert files_of(specs["jetson"]) == files
 
 
