@@ -17,7 +17,7 @@ PROVIDER = "TensorRT"
 _FIX = "is the device's disk full? Run the same command again"
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f]+")  # 0x1e and 0x1f join the ONNX names of a fused layer
 _ONNX_NAME = re.compile(r"\[ONNX Layer: ([^\]]*)\]")
-# ONNX's name by words in TensorRT's LayerType and ParameterType (CaskConvolution, CaskGemmConvolution, gemm, MatrixMultiply, ...).
+# ONNX's name by words in TensorRT's LayerType and ParameterType: CaskConvolution, CaskGemmConvolution, gemm, MatrixMultiply, ...
 _OPS = (
     ("ConvTranspose", re.compile(r"(?i)deconv")),
     ("Conv", re.compile(r"(?i)conv(?!ert)")),
