@@ -8,6 +8,8 @@ version has and which all take ``=PATH`` (no comma or colon in the path).
 
 from __future__ import annotations
 
+import math
+
 from edgekd.core import InputError
 from edgekd.targets.tensorrt.versions import Version, taken_as
 
@@ -39,14 +41,15 @@ def build_flags(version: Version, precision: str, workspace_mib: int = _MOST_WOR
     return [*typing, *honest, workspace, *only_build, "--profilingVerbosity=detailed"]
 
 
-def timing_flags(version: Version, queries: int, warm_up_s: float) -> list[str]:
-    """Time a loaded engine: ``queries`` queries one after another, once it has run for ``warm_up_s`` seconds.
+def timing_flags(version: Version, queries: int, warm_up_s: float, least_s: float = 0.0) -> list[str]:
+    """Time a loaded engine: ``queries`` queries one after another, and more until ``least_s`` seconds are over (whole ones, rounded
+    up: 8.2 knows no others), once it has run for ``warm_up_s`` seconds.
 
     With no duration trtexec stops at the number of queries; the copies of input and output are not timed, as its CUDA graph and
     busy waiting are what an app in a hurry uses. Raises InputError: an unknown version, no queries, a negative warm-up.
     """
     version, _ = taken_as(version)
-    return [*_loop(version, queries, warm_up_s, graph=True), f"--avgRuns={queries}", _PERCENTILES[version >= (8, 5)]]
+    return [*_loop(version, queries, warm_up_s, least_s, graph=True), f"--avgRuns={queries}", _PERCENTILES[version >= (8, 5)]]
 
 
 def layer_flags(version: Version, queries: int = 100, warm_up_s: float = 1.0) -> list[str]:
@@ -55,7 +58,7 @@ def layer_flags(version: Version, queries: int = 100, warm_up_s: float = 1.0) ->
     Without CUDA graph, which can only be watched with CUDA 11.1 and newer. Raises as ``timing_flags`` does.
     """
     version, _ = taken_as(version)
-    return [*_loop(version, queries, warm_up_s, graph=False), "--dumpProfile"]
+    return [*_loop(version, queries, warm_up_s, 0.0, graph=False), "--dumpProfile"]
 
 
 def infer_flags(version: Version) -> list[str]:
@@ -77,12 +80,12 @@ def workspace_mib(memory_gib: float | None) -> int:
     return _MOST_WORKSPACE_MIB if memory_gib is None else min(_MOST_WORKSPACE_MIB, int(memory_gib * 1024 / 8))
 
 
-def _loop(version: Version, queries: int, warm_up_s: float, *, graph: bool) -> list[str]:
+def _loop(version: Version, queries: int, warm_up_s: float, least_s: float, *, graph: bool) -> list[str]:
     if queries < 1 or not warm_up_s >= 0:
         seen = f"{queries} queries after {warm_up_s} s"
         raise InputError("no such block of queries", seen=seen, fix="at least one query, after 0 s or more")
     # 8.2 reads whole numbers only: milliseconds of warm-up, seconds of duration.
-    block = [f"--iterations={queries}", "--duration=0", f"--warmUp={round(warm_up_s * 1000)}"]
+    block = [f"--iterations={queries}", f"--duration={math.ceil(least_s)}", f"--warmUp={round(warm_up_s * 1000)}"]
     if version >= (11, 0):  # there all of these are the defaults, and their options tell off whoever uses them
         return block
     return [*block, "--noDataTransfers", "--useSpinWait", *(["--useCudaGraph", "--separateProfileRun"] if graph else [])]
