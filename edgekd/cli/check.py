@@ -1,4 +1,4 @@
-"""``edgekd check RECIPE``: is it valid, what is cached, what will be judged where, what cannot be settled; touches nothing."""
+"""``edgekd check RECIPE``: is it valid, what is cached, what will be judged where, what cannot be settled; changes nothing."""
 
 from __future__ import annotations
 
@@ -20,18 +20,24 @@ if TYPE_CHECKING:
 @click.argument("recipe", type=click.Path(path_type=Path))
 @options.run_dir
 @options.overrides
+@options.host
+@options.ssh_config
 @options.as_json
-def check(recipe: Path, run_dir: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
+def check(
+    recipe: Path, run_dir: Path | None, overrides: tuple[str, ...], hosts: tuple[str, ...], ssh_config: Path | None, as_json: bool
+) -> None:
     """Validate RECIPE; show what it would do.
 
     Shows images, targets, steps (cached or to do), gates, and the gates that the images at hand cannot settle. Nothing is
-    run or written. A recipe that is not valid ends with exit code 2 and every problem with its line and column.
+    run or written; a device whose host is given is asked who it is. A recipe that is not valid ends with exit code 2 and every
+    problem with its line and column.
     """
-    from edgekd.pipeline import make_plan, store_of
+    from edgekd.pipeline import make_plan, reach_of, store_of
     from edgekd.recipe import load
 
     loaded = load(recipe, overrides)
-    plan = make_plan(loaded, store_of(run_dir or options.RUNS / loaded.name, options.RUNS))
+    store = store_of(run_dir or options.RUNS / loaded.name, options.RUNS)
+    plan = make_plan(loaded, store, reach_of(loaded, hosts, ssh_config))
     if as_json:
         print_json(_document(loaded, plan))
     else:

@@ -30,4 +30,12 @@ run_dir = folder("Folder of the run; the same folder resumes it.  [default: runs
 overrides = click.option(
     "--set", "overrides", multiple=True, metavar="a.b.c=v", help="Change one value of the recipe; may be repeated."
 )
+host = click.option(
+    "--host", "hosts", multiple=True, metavar="NAME=DEST",
+    help="Where a target's device is: [user@]host[:port], or a name of your ssh config; may be repeated.",
+)  # fmt: skip
+ssh_config = click.option(
+    "--ssh-config", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+    help="Use this configuration of ssh instead of your own.",
+)  # fmt: skip
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document, on success and on failure.")

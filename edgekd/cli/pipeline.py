@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 @click.option("--keep-going", is_flag=True, help="Go on after a failed gate; it still exits with 3 and leaves no bundle.")
 @click.option("--smoke", is_flag=True, help="Try every stage on a handful of images, in runs/<name>-smoke; exits with 4.")
 @click.option("--remeasure", is_flag=True, help="Measure again what is measured on devices.")
+@options.host
+@options.ssh_config
 @click.option("--require", multiple=True, metavar="TARGET", help="Exit with 4 if this target is not measured; may be repeated.")
 @options.as_json
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
@@ -36,6 +38,8 @@ def pipeline(
     run_dir: Path | None,
     overrides: tuple[str, ...],
     devices: int | None,
+    hosts: tuple[str, ...],
+    ssh_config: Path | None,
     require: tuple[str, ...],
     as_json: bool,
     quiet: bool,
@@ -49,7 +53,7 @@ def pipeline(
     """
     from edgekd.cli.progress import ProgressLog
     from edgekd.core.files import write_atomic, write_json
-    from edgekd.pipeline import Control, Runner, Store, requiring, run_document, store_of, to_go_on
+    from edgekd.pipeline import Control, Runner, Store, reach_of, requiring, run_document, store_of, to_go_on, without_hosts
     from edgekd.recipe import load
     from edgekd.report import render_html, render_terminal, screen_of
 
@@ -57,16 +61,18 @@ def pipeline(
     overrides += (f"compute.devices={devices}",) if devices is not None else ()
     control = Control(**asked)
     loaded = requiring(load(recipe, overrides), require)
+    reach = reach_of(loaded, hosts, ssh_config)
     folder = run_dir or options.RUNS / (loaded.name + "-smoke" * control.smoke)
     with interruptible(), ProgressLog(-1 if quiet else int(verbose)) as log:
-        walk = Runner(loaded, folder, Store(store_of(folder, options.RUNS)), log, control).walk()
-    resume = _words(recipe, run_dir, overrides, require, to_go_on(walk, loaded))
+        walk = Runner(loaded, folder, Store(store_of(folder, options.RUNS)), log, control, reach).walk()
+    resume = [*_words(recipe, run_dir, overrides, require, to_go_on(walk, loaded)), *_reaching(hosts, ssh_config)]
     with undisturbed():
         document = run_document(walk, loaded, folder, resume=resume, started=started)
-        write_json(folder / "report.json", document)
-        write_atomic(folder / "report.html", render_html(document, folder))
+        kept = without_hosts(document, reach)
+        write_json(folder / "report.json", kept)
+        write_atomic(folder / "report.html", render_html(kept, folder))
     if as_json:
-        print_json(document)
+        print_json(kept)
     else:
         click.echo(render_terminal(document, **screen_of(sys.stdout)))
     sys.exit(document["exit_code"])
@@ -83,3 +89,8 @@ def _words(
     flags = {"--keep-going": control.keep_going, "--smoke": control.smoke, "--remeasure": control.remeasure}
     words += [flag for flag, given in flags.items() if given]
     return words + [word for one in require for word in ("--require", one)]
+
+
+def _reaching(hosts: tuple[str, ...], ssh_config: Path | None) -> list[str]:
+    words = [word for one in hosts for word in ("--host", one)]
+    return words + (["--ssh-config", str(ssh_config)] if ssh_config else [])

@@ -3,8 +3,9 @@
 from edgekd.pipeline.arms import Asked
 from edgekd.pipeline.chain import CHAIN, STAGES, Stage, Step, steps
 from edgekd.pipeline.control import Control, requiring
-from edgekd.pipeline.document import run_document
+from edgekd.pipeline.document import run_document, without_hosts
 from edgekd.pipeline.plan import Plan, PlannedStep, make_plan
+from edgekd.pipeline.ready import reach_of
 from edgekd.pipeline.runner import Runner, store_of
 from edgekd.pipeline.store import Store
 from edgekd.pipeline.sweep import Sweep
@@ -26,6 +27,7 @@ __all__ = [
     "Sweep",
     "Walk",
     "make_plan",
+    "reach_of",
     "requiring",
     "run_document",
     "run_verdict",
@@ -33,4 +35,5 @@ __all__ = [
     "store_of",
     "target_verdicts",
     "to_go_on",
+    "without_hosts",
 ]

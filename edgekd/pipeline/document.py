@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shlex
 import time
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from edgekd.pipeline.keys import library_versions
 from edgekd.pipeline.verdict import run_verdict, target_verdicts
 from edgekd.pipeline.walk import Row, Walk
 from edgekd.recipe import Recipe
+from edgekd.targets import Reach
 
 
 def run_document(walk: Walk, recipe: Recipe, run_dir: Path, *, resume: list[str], started: float) -> dict[str, Any]:
@@ -45,6 +47,22 @@ def run_document(walk: Walk, recipe: Recipe, run_dir: Path, *, resume: list[str]
         "test_opened": walk.test_opened,
         "data": {"source": recipe.data.source, **described.as_json()} if described else None,
     }
+
+
+def without_hosts(document: Mapping[str, Any], reach: Reach) -> dict[str, Any]:
+    """The document as it is kept and shared: where it names a device's host, it says HOST."""
+    names = sorted(
+        {text for host in reach.hosts.values() for text in (str(host), host.name, host.address)}, key=len, reverse=True
+    )
+    if not names:
+        return dict(document)
+    pattern = re.compile(rf"(?<![\w.-])(?:{'|'.join(map(re.escape, names))})(?![\w-])")
+    kept = {**document, "resume": re.sub(rf"(--host \S+?=)(?:{'|'.join(map(re.escape, names))})", r"\1HOST", document["resume"])}
+    if error := document.get("error"):
+        kept["error"] = {
+            key: pattern.sub("HOST", text) if key in ("seen", "fix") and text else text for key, text in error.items()
+        }
+    return kept
 
 
 def environment() -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from pathlib import Path
 
 from edgekd import targets
 from edgekd.core import InputError, RecipeError
@@ -17,6 +18,12 @@ def require_ready(recipe: Recipe) -> None:
     if problems:
         problems[0].others = tuple(problems[1:])
         raise problems[0]
+
+
+def reach_of(recipe: Recipe, given: Sequence[str] = (), ssh_config: Path | None = None) -> targets.Reach:
+    """Where the devices of a recipe that is ready are; given: NAME=[user@]HOST[:port]. Raises RecipeError, InputError."""
+    require_ready(recipe)
+    return targets.reach_of(recipe.targets, given, ssh_config)
 
 
 def require_enough_images(recipe: Recipe, images: int, stages: Collection[str]) -> None:
@@ -49,6 +56,7 @@ def _unknown(recipe: Recipe) -> list[RecipeError]:
     for name, spec in recipe.targets.items():
         try:
             targets.resolve(name, spec)
+            targets.reach_of({name: spec}, environment={})  # what the recipe itself names
         except InputError as error:
             problems.append(_placed(recipe, error.where or f"targets.{name}", error))
     return problems

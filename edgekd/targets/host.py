@@ -46,6 +46,11 @@ class Host:
         port = ["-p", str(self.port)] if self.port is not None else []
         return [*port, *(["-l", self.user] if self.user else []), "--", self.name]
 
+    @property
+    def address(self) -> str:
+        """Without a port, as ssh takes it."""
+        return (f"{self.user}@" if self.user else "") + self.name
+
     def __str__(self) -> str:
         name = f"[{self.name}]" if ":" in self.name else self.name
         return (f"{self.user}@" if self.user else "") + name + (f":{self.port}" if self.port is not None else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -51,12 +52,9 @@ class OpenSsh:
     @property
     def by_hand(self) -> str:
         """The command line by which a person reaches the same host."""
-        import shlex
-
         config = ["-F", str(self.config)] if self.config else []
-        user = f"{self.host.user}@" if self.host.user else ""
         port = ["-p", str(self.host.port)] if self.host.port is not None else []
-        return shlex.join(["ssh", *config, *port, user + self.host.name])
+        return shlex.join(["ssh", *config, *port, self.host.address])
 
     def run(
         self, command: str, stdin: IO[bytes] | bytes | None, stdout: IO[bytes], timeout_s: float, most_bytes: int
