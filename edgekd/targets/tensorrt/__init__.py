@@ -16,7 +16,7 @@ from edgekd.targets.tensorrt.flags import (
 )
 from edgekd.targets.tensorrt.layers import read_layers, read_profile, with_times
 from edgekd.targets.tensorrt.log import Series, TrtexecLog, read_log
-from edgekd.targets.tensorrt.outputs import RawName, raw_name, raw_words, read_exported, read_raw
+from edgekd.targets.tensorrt.outputs import RawName, raw_name, raw_words, read_exported, read_output, read_raw
 from edgekd.targets.tensorrt.plan_header import HEADER_BYTES, PlanHeader, check_version, plan_header
 from edgekd.targets.tensorrt.sidecar import Sidecar, differences
 from edgekd.targets.tensorrt.times import read_times
@@ -46,6 +46,7 @@ __all__ = [
     "read_exported",
     "read_layers",
     "read_log",
+    "read_output",
     "read_profile",
     "read_raw",
     "read_times",

@@ -42,8 +42,8 @@ def build_flags(version: Version, precision: str, workspace_mib: int = _MOST_WOR
 
 
 def timing_flags(version: Version, queries: int, warm_up_s: float, least_s: float = 0.0) -> list[str]:
-    """Time a loaded engine: ``queries`` queries one after another, and more until ``least_s`` seconds are over (whole ones, rounded
-    up: 8.2 knows no others), once it has run for ``warm_up_s`` seconds.
+    """Time a loaded engine: ``queries`` queries one after another, and more until ``least_s`` seconds are over (whole ones,
+    rounded up: 8.2 knows no others), once it has run for ``warm_up_s`` seconds.
 
     With no duration trtexec stops at the number of queries; the copies of input and output are not timed, as its CUDA graph and
     busy waiting are what an app in a hurry uses. Raises InputError: an unknown version, no queries, a negative warm-up.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgekd.core import DeviceError
@@ -39,6 +39,22 @@ def raw_name(file: str) -> RawName | None:
 def raw_words(name: str) -> str:
     """The binding's name as a raw file carries it: letters, digits and ._-, stay, all else is an underscore."""
     return "".join(letter if letter.isascii() and (letter.isalnum() or letter in "._-,") else "_" for letter in name)
+
+
+def read_output(text: str | None, raw: Mapping[str, bytes], where: str) -> NDArray[np.float32]:
+    """The one output of one query: of its raw file (by file name) if there is one, else of the exported JSON.
+
+    Raises DeviceError: none or several outputs, and as ``read_raw`` and ``read_exported``.
+    """
+    outputs = [(one, content) for file, content in raw.items() if (one := raw_name(file)) and one.is_output]
+    if len(outputs) == 1:
+        ((told, content),) = outputs
+        return read_raw(content, told.dims, told.dtype, where)
+    exported = read_exported(text or "", where) if not outputs else {}
+    if len(exported) == 1:
+        return next(iter(exported.values()))
+    seen = ", ".join([one.name for one, _ in outputs] or exported)
+    raise DeviceError("the engine has several outputs", where=where, seen=seen, fix="a classifier has one: its logits")
 
 
 def read_raw(content: bytes, dims: Sequence[int], dtype: str, where: str) -> NDArray[np.float32]:

@@ -43,13 +43,10 @@ def plan_header(head: bytes, where: str, *, size: int | None = None, expected_si
 
 
 def check_version(header: PlanHeader, tensorrt: tuple[int, ...], where: str) -> None:
-    """Whether TensorRT ``tensorrt``, of as many numbers as are known, can load this engine: only the one that built it can.
-
-    Raises DeviceError if the engine says that another one built it.
-    """
-    if header.tensorrt is None:
-        return
-    if header.tensorrt[: len(tensorrt)] != tensorrt[:4]:
-        built, here = (".".join(map(str, version)) for version in (header.tensorrt, tensorrt))
-        what = f"the engine was built by TensorRT {built}; this is {here}"
+    """Whether TensorRT ``tensorrt``, of as many numbers as are known, can load this engine: major, minor and patch must be those
+    that built it. Raises DeviceError if the engine says that another one did."""
+    here = tensorrt[:3]
+    if header.tensorrt is not None and header.tensorrt[: len(here)] != here:
+        built, ours = (".".join(map(str, version)) for version in (header.tensorrt, tensorrt))
+        what = f"the engine was built by TensorRT {built}; this is {ours}"
         raise DeviceError(what, where=where, seen=built, fix=_REBUILD)

@@ -82,7 +82,7 @@ def test_no_file_is_made_that_no_engine_is_built_from(local_spec, device, precis
     assert int8_flavours_of({"jetson": spec}) == rounded
 
 
-@pytest.mark.parametrize("device", [one.name for one in profiles() if not one.is_local])
+@pytest.mark.parametrize("device", [one.name for one in profiles() if one.tensorrt])
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8", "int8+fp16"])
 def test_every_engine_is_built_from_a_file_the_device_gets_by_one_command_the_text_holds(local_spec, device, precision):
     spec = jetson(local_spec, precision, device)
