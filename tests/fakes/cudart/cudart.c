@@ -190,9 +190,10 @@ int cudaStreamBeginCapture(void *stream, int mode) {
     return 0;
 }
 int cudaStreamEndCapture(void *stream, void **graph) {
+    int was = capturing == stream;
+    if (was) capturing = NULL; /* also when told to fail: no capture outlives this call */
     CALL("cudaStreamEndCapture");
-    if (capturing != stream) return last_error = INVALID_VALUE;
-    capturing = NULL;
+    if (!was) return last_error = INVALID_VALUE;
     *graph = NULL;
     if (captured.invalid) return last_error = CAPTURE_INVALIDATED;
     int code = make(graph, GRAPH, 0);
