@@ -13,7 +13,7 @@ from typing import Any
 from edgekd.targets.profiles import Profile, profile
 from edgekd.targets.target import TargetSpec, tensorrt_versions
 from edgekd.targets.tensorrt.flags import build_flags, flavour_to_build, workspace_mib
-from edgekd.targets.tensorrt.versions import version_of
+from edgekd.targets.tensorrt.versions import Version, version_of
 
 FILES = ("trt", "fp16", "trt-fp16", "fp32-b1")  # every flavour an engine may be built from
 TRTEXEC = "/usr/src/tensorrt/bin/trtexec"  # of every JetPack, and on no PATH there
@@ -48,6 +48,11 @@ def engines(spec: TargetSpec, overflow: str | None = None) -> tuple[Engine, ...]
     device = profile(spec.device)
     built = [one for one in _BUILT[spec.precision] if overflow is None or one != "fp16"]
     return tuple(_engine(device, version, one) for version in tensorrt_versions(spec) for one in built)
+
+
+def built_for(version: Version, precision: str) -> dict[str, str]:
+    """{precision: the ONNX flavour its engine is built from} for one version: the one asked for, then the yardsticks."""
+    return {one: flavour_to_build(version, one) for one in _BUILT[precision]}
 
 
 def files_of(spec: TargetSpec, overflow: str | None = None) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ def json_of(text: str, what: str, where: str, fix: str) -> Any:
         if rest[:3].lower() in ("nan", "inf"):
             raise DeviceError(f"the {what} hold a value that is no number", where=where, seen=seen, fix=fix) from error
         raise DeviceError(f"the file of the {what} is cut short or no JSON", where=where, seen=seen, fix=fix) from error
-    except RecursionError as error:
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, brackets in brackets
         raise DeviceError(f"the file of the {what} is no JSON of trtexec", where=where, seen=text[:_SHOWN], fix=fix) from error
 
 

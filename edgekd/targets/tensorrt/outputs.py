@@ -99,7 +99,7 @@ def _tensor(told: str, values: list[object], where: str) -> NDArray[np.float32]:
     import numpy as np
 
     if not re.fullmatch(r"\d{1,9}(?:x\d{1,9}){0,7}", told):
-        raise DeviceError("an output without fixed dimensions", where=where, seen=told[:200], fix=_FIX)
+        raise DeviceError("an output without fixed dimensions", where=where, seen=repr(told[:200]), fix=_FIX)
     dims = tuple(map(int, told.split("x")))
     if math.prod(dims) != len(values):
         seen = f"{len(values)} values for {told}"
