@@ -2,21 +2,24 @@
 
 from edgekd.device import flavour_for
 from edgekd.targets.calm import measure_calmly
+from edgekd.targets.candidates import candidates
 from edgekd.targets.client import Built, Connection
 from edgekd.targets.connect import connect
+from edgekd.targets.fits import device_of, require_fits
 from edgekd.targets.flavours import INT8_FLAVOURS, flavours_of, int8_flavours_of, oldest_tensorrt
 from edgekd.targets.host import Host
 from edgekd.targets.layers import float_layers
 from edgekd.targets.plan import LEAST, MeasuringPlan, plan_for
-from edgekd.targets.profiles import Profile, profile, profiles
+from edgekd.targets.profiles import Profile, own_folder, profile, profiles
 from edgekd.targets.reach import Reach, reach_of, why_not_measured
-from edgekd.targets.suspect import suspicions
+from edgekd.targets.suspect import UNEVEN, labels, suspicions
 from edgekd.targets.target import Target, resolve
 from edgekd.targets.tensorrt.engines import commands_text, engines, files_of
 
 __all__ = [
     "INT8_FLAVOURS",
     "LEAST",
+    "UNEVEN",
     "Built",
     "Connection",
     "Host",
@@ -24,20 +27,25 @@ __all__ = [
     "Profile",
     "Reach",
     "Target",
+    "candidates",
     "commands_text",
     "connect",
+    "device_of",
     "engines",
     "files_of",
     "flavour_for",
     "flavours_of",
     "float_layers",
     "int8_flavours_of",
+    "labels",
     "measure_calmly",
     "oldest_tensorrt",
+    "own_folder",
     "plan_for",
     "profile",
     "profiles",
     "reach_of",
+    "require_fits",
     "resolve",
     "suspicions",
     "why_not_measured",

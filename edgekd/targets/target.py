@@ -42,7 +42,8 @@ class TargetSpec(Protocol):
 @dataclass(frozen=True)
 class Target:
     """name: the recipe's word for it. required: "always" or "when-connected". threads: of one query on a CPU. python: the
-    interpreter there. clocks: "as-is", or "lock" while it is timed. Where it is: see ``Reach``."""
+    interpreter there. clocks: "as-is", or "lock" while it is timed. tensorrt: the oldest its files are made for. Where it is: see
+    ``Reach``."""
 
     name: str
     profile: Profile
@@ -52,6 +53,7 @@ class Target:
     threads: int
     python: str = "python3"
     clocks: str = "as-is"
+    tensorrt: str | None = None
 
 
 def resolve(name: str, spec: TargetSpec) -> Target:
@@ -84,7 +86,7 @@ def resolve(name: str, spec: TargetSpec) -> Target:
         what = f"no JetPack of {device.name} has this TensorRT or a newer one"
         fix = f"leave it out, or one of {', '.join(_versions_of(device))}"
         raise InputError(what, where=f"{where}.tensorrt", seen=spec.tensorrt, fix=fix)
-    return Target(name, device, spec.runtime, spec.precision, spec.required, spec.threads, spec.python, spec.clocks)
+    return Target(name, device, spec.runtime, spec.precision, spec.required, spec.threads, spec.python, spec.clocks, spec.tensorrt)
 
 
 def tensorrt_versions(spec: TargetSpec) -> tuple[str, ...]:

@@ -1,0 +1,32 @@
+"""What a target runs and what it is compared with there: the precision asked for, and its yardsticks in the same runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from edgekd.core import DeviceError
+from edgekd.device import flavour_for
+from edgekd.targets.target import Target
+from edgekd.targets.tensorrt.engines import built_for
+from edgekd.targets.tensorrt.versions import version_of
+
+
+def candidates(target: Target, identity: Mapping[str, Any]) -> dict[str, str]:
+    """{precision: the ONNX flavour it is made from}, the target's own precision first, fp32 last.
+
+    identity: of the device, which decides: the flavour of int8 by its CPU, the files of TensorRT by its version. Raises
+    DeviceError: no TensorRT is there, or an older one than the recipe's files are made for.
+    """
+    if target.runtime == "onnxruntime":
+        own = {} if target.precision == "fp32" else {target.precision: flavour_for(dict(identity))}
+        return {**own, "fp32": "fp32"}
+    known = (identity.get("tensorrt") or {}).get("version")
+    if known is None:
+        fix = "install TensorRT there (on a Jetson: sudo apt install tensorrt), then: edgekd doctor"
+        raise DeviceError("the device has no TensorRT", where=target.name, seen=target.profile.name, fix=fix)
+    if target.tensorrt is not None and version_of(known) < version_of(target.tensorrt):
+        fix = f'tensorrt: "{known}" in the recipe, which may need another opset, or a newer JetPack'
+        what = f"the device's TensorRT is older than {target.tensorrt}, which the recipe's files are made for"
+        raise DeviceError(what, where=target.name, seen=known, fix=fix)
+    return built_for(version_of(known), target.precision)
