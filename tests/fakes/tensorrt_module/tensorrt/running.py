@@ -1,6 +1,7 @@
 """Runtime, engine and context. What a context is told are addresses; they are read and written when the work is run."""
 
 import ctypes
+import functools
 import json
 import os
 import struct
@@ -147,31 +148,37 @@ class IExecutionContext:
             if not self._cudart.fake_is_device_memory(self._addresses.get(name), size):
                 self._logger.log(ILogger.ERROR, f"Error Code 1: Cuda Runtime (an illegal memory access was encountered): {name}")
                 return False
-        work = _WORK(lambda _, addresses=dict(self._addresses): self._compute(addresses))
+        work = _WORK(functools.partial(_compute, self._session, dict(self._sizes()), dict(self._addresses)))
         self._kept.append(work)
         failed = self._cudart.fake_enqueue(stream_handle, work, None, int(self._about.get("uncapturable", False)))
         if failed:
             self._logger.log(ILogger.ERROR, "Error Code 1: Cuda Runtime (operation not permitted when stream is capturing)")
         return not failed
 
-    def _compute(self, addresses):
-        import numpy
-
-        arrays = {}
-        for name, address in addresses.items():
-            dtype = _TYPES[self._tensors[name][0].type][1]
-            memory = (ctypes.c_char * self._size(name)).from_address(address)
-            arrays[name] = numpy.frombuffer(memory, dtype).reshape(self._shapes[name])
-        given = {name: array for name, array in arrays.items() if self._tensors[name][1] == "INPUT"}
-        for one, logits in zip(self._session.get_outputs(), self._session.run(None, given), strict=True):
-            arrays[one.name][...] = logits
+    def _sizes(self):
+        """(name, (shape, dtype)) of every tensor."""
+        return ((name, (shape, _TYPES[self._tensors[name][0].type][1])) for name, shape in self._shapes.items())
 
     def _size(self, name):
         import numpy
 
-        dtype = _TYPES[self._tensors[name][0].type][1]
-        return int(numpy.prod(self._shapes[name])) * numpy.dtype(dtype).itemsize
+        shape, dtype = dict(self._sizes())[name]
+        return int(numpy.prod(shape)) * numpy.dtype(dtype).itemsize
 
     def __del__(self):
         if hasattr(self, "_counted"):
             self._counted[0] -= 1
+
+
+def _compute(session, sizes, addresses, _):
+    """Run the model from and to those addresses. Holds no context: a captured graph may outlive it."""
+    import numpy
+
+    arrays = {}
+    for name, (shape, dtype) in sizes.items():
+        size = int(numpy.prod(shape)) * numpy.dtype(dtype).itemsize
+        arrays[name] = numpy.frombuffer((ctypes.c_char * size).from_address(addresses[name]), dtype).reshape(shape)
+    outputs = session.get_outputs()
+    given = {one.name: arrays[one.name] for one in session.get_inputs()}
+    for one, logits in zip(outputs, session.run(None, given), strict=True):
+        arrays[one.name][...] = logits
