@@ -50,8 +50,11 @@ class Keys:
         return key_parts(step, self.recipe, inputs, data=self.described.digest, device=device, smoke=self._smoke)
 
     def why_not_taken(self, step: Step) -> str | None:
-        """Why this step is not to be taken here, or None if it is: its target cannot be measured, and it prepares nothing."""
-        return None if step.stage.prepares else self.not_measured.get(step.target or "")
+        """Why this step is not to be taken here, or None if it is: its target cannot be measured, and it prepares nothing:
+        only an engine is made of files by commands."""
+        if step.target is None or (step.stage.prepares and self.recipe.targets[step.target].runtime == "tensorrt"):
+            return None
+        return self.not_measured.get(step.target)
 
     def _identity(self, target: str) -> Mapping[str, Any]:
         if target not in self._identities:

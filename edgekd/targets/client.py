@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgekd.core import DeviceError, EdgekdError, IntegrityError
+from edgekd.core import DeviceError, EdgekdError, EnvironmentProblem, IntegrityError
 from edgekd.core.files import disk_problems, sha256_of
 from edgekd.device import build_zipapp
+from edgekd.targets.fits import require_fits
+from edgekd.targets.jetson.identity import describe
 from edgekd.targets.plan import MeasuringPlan
 from edgekd.targets.target import Target
 from edgekd.targets.transport import Answer, Transport
@@ -61,8 +63,18 @@ class Connection(ABC):
         self._put_bytes(MARKER, b"")
 
     def probe(self) -> dict[str, Any]:
-        """{"identity": who the device is, stable between runs; "conditions": how it is doing now}; see device/probe.py."""
-        return self._call("probe", {}, _PROBE_S)
+        """{"identity": who the device is, stable between runs; "conditions": how it is doing now; "said": its own raw words}.
+
+        See device/probe.py and jetson/identity.py. Raises DeviceError, besides: it is another kind of device than the profile's.
+        """
+        probed = self._call("probe", {}, _PROBE_S)
+        identity = {**probed["identity"], **describe(probed.get("said", {})).as_identity()}
+        try:
+            require_fits(self.target.profile, identity)
+        except DeviceError as error:
+            error.where = self._where("probe")
+            raise
+        return {**probed, "identity": identity}
 
     @abstractmethod
     def build(self, models: Mapping[str, Path]) -> dict[str, Built]:
@@ -87,6 +99,10 @@ class Connection(ABC):
         optimised False runs every node as written, the reference for parity, where the runtime can. batch: images a query.
         """
 
+    def most_images(self) -> int | None:
+        """How many images ``infer`` can be asked in good time; None: any number."""
+        return None
+
     def clean(self) -> None:
         """Delete everything in the work folder but the agent."""
         self._call("clean", {}, _CLEAN_S)
@@ -100,6 +116,8 @@ class Connection(ABC):
             return reply
         error = EdgekdError.from_json(reply["error"])
         error.where = " ".join(part for part in (self._where(verb), error.where) if part)
+        if isinstance(error, EnvironmentProblem) and not self.target.profile.is_local:
+            error.what += " (on the device, not here)"
         raise error
 
     def _where(self, verb: str) -> str:

@@ -1,6 +1,6 @@
 """A real sshd on loopback, as the user who runs the tests: keys, known_hosts and configuration of its own in one folder.
 
-Needs OpenSSH's server (Debian, Ubuntu: openssh-server) and client. ``device`` is the name under which the ssh_config knows it.
+Needs OpenSSH's server (Debian, Ubuntu: openssh-server) and client. NAME is what its ssh_config calls it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,18 @@ import subprocess
 import time
 from pathlib import Path
 
+import pytest
+
 SSHD = shutil.which("sshd") or next((path for path in ("/usr/sbin/sshd", "/usr/local/sbin/sshd") if Path(path).exists()), None)
+
+NAME = "edge-board-7"
+
+
+def require() -> None:
+    """Skip where there is no OpenSSH; in CI fail."""
+    if SSHD is None or shutil.which("ssh") is None:
+        what = "OpenSSH is not installed: sudo apt install openssh-server openssh-client"
+        pytest.fail(what, pytrace=False) if os.environ.get("CI") else pytest.skip(what)
 
 
 class Sshd:
@@ -44,17 +55,17 @@ class Sshd:
         known = [f"[127.0.0.1]:{self.port} {key.read_text()}" for key in keys]
         (self.folder / "known_hosts").write_text("".join(known))
         self.config.write_text(
-            f"Host device\n  HostName 127.0.0.1\n  Port {self.port}\n  User {getpass.getuser()}\n"
-            f"  IdentityFile \"{self.folder}/user_key\"\n  IdentitiesOnly yes\n  IdentityAgent none\n"
-            f"  UserKnownHostsFile \"{self.folder}/known_hosts\"\n  GlobalKnownHostsFile none\n"
+            f"Host {NAME}\n  HostName 127.0.0.1\n  Port {self.port}\n  User {getpass.getuser()}\n"
+            f'  IdentityFile "{self.folder}/user_key"\n  IdentitiesOnly yes\n  IdentityAgent none\n'
+            f'  UserKnownHostsFile "{self.folder}/known_hosts"\n  GlobalKnownHostsFile none\n'
         )
 
     def start(self) -> None:
         settings = self.folder / "sshd_config"
         values = " ".join(f'"{name}={value}"' for name, value in self.environment.items())
         settings.write_text(
-            f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey \"{self.folder}/host_key\"\nPidFile none\n"
-            f"AuthorizedKeysFile \"{self.folder}/authorized_keys\"\nUsePAM no\nStrictModes no\nPasswordAuthentication no\n"
+            f'Port {self.port}\nListenAddress 127.0.0.1\nHostKey "{self.folder}/host_key"\nPidFile none\n'
+            f'AuthorizedKeysFile "{self.folder}/authorized_keys"\nUsePAM no\nStrictModes no\nPasswordAuthentication no\n'
             f"KbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\nPermitUserRC no\nSetEnv {values}\n"
             + (f"ForceCommand {self.command}\n" if self.command else "")
         )
@@ -93,8 +104,8 @@ class Sshd:
         return descendants(self._process.pid, "sshd") if self._process else []
 
     def agents(self) -> list[int]:
-        """Agents that run in this device's home."""
-        return [pid for pid in _pids() if "edgekd.pyz" in _words(pid) and str(self.home) in _link(pid, "cwd")]
+        """Agents and their children: the processes that work below this device's home."""
+        return [pid for pid in _pids() if _link(pid, "cwd").startswith(f"{self.home}/.cache")]
 
     def cut(self) -> None:
         """End every connection at once, as a pulled cable or a reboot does for who holds the other end."""
@@ -113,7 +124,7 @@ def descendants(parent: int, name: str) -> list[int]:
 
 
 def _pids() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
 
 
 def _words(pid: int) -> list[str]:
@@ -133,7 +144,7 @@ def _stat(pid: int) -> list[str]:
 
 def _link(pid: int, name: str) -> str:
     try:
-        return os.readlink(f"/proc/{pid}/{name}")
+        return str(Path(f"/proc/{pid}/{name}").readlink())
     except OSError:
         return ""
 

@@ -58,13 +58,14 @@ class SshTransport:
     def __init__(self, name: str, host: Host, python: str, ssh_config: Path | None = None) -> None:
         self._name, self._host, self._python = name, host, python
         self._lost = False
+        with disk_problems(Path(tempfile.gettempdir())):
+            self._results = tempfile.TemporaryDirectory(prefix="edgekd-")
         self._ssh = OpenSsh(host, ssh_config)
         try:
-            with disk_problems(Path(tempfile.gettempdir())):
-                self._results = tempfile.TemporaryDirectory(prefix="edgekd-")
             self._work, self._sent = self._opened()
         except BaseException:
             self._ssh.close()
+            self._results.cleanup()
             raise
 
     @property
@@ -225,8 +226,9 @@ class SshTransport:
             stdout.seek(0)
             content = stdout.read()
         _, begun, rest = content.partition(begin)
-        body, ended, status = rest.rpartition(end)
-        if begun and ended and status.strip().isdigit():
+        body, ended, after = rest.rpartition(end)
+        status, whole, _ = after.partition(b"\n")
+        if begun and ended and whole and status.isdigit():
             return _Ran(int(status), body, done.stderr)
         if done.too_much:
             raise DeviceError("the device sends more than was asked for", where=where, seen=f"over {most:,} bytes")
