@@ -19,8 +19,9 @@ import threading
 import time
 import traceback
 
-from . import children, probe, said
+from . import children, clocks, cool, probe, said, tegrastats
 from .files import Files
+from .integrity import write_aside
 from .lock import measuring_lock
 from .problem import Problem, one_line
 
@@ -161,16 +162,29 @@ def _build(request):
 
 
 def _measure(request):
-    backend = _backend(request)
-    with measuring_lock(float(request["lock_wait_s"])) as waited_s:
+    backend, files = _backend(request), Files(request["workdir"])
+    with contextlib.ExitStack() as held:
+        waited_s = held.enter_context(measuring_lock(float(request["lock_wait_s"])))
+        locked = held.enter_context(clocks.locked(request.get("clocks")))
+        cooled = cool.down(request.get("cool_down"))
+        lines = held.enter_context(tegrastats.sampled(request.get("tegrastats")))
         before = probe.conditions()
-        timed = backend.timed(request, Files(request["workdir"]), probe.conditions)
+        timed = backend.timed(request, files, probe.conditions)
         after = probe.conditions()
     conditions = {"before": timed.pop("before", before), "between": timed.pop("samples"), "after": after,
                   "threads": request["threads"], "cpus": len(os.sched_getaffinity(0)),
                   "waited_share": timed.pop("waited_share")}  # fmt: skip
-    timed["conditions"] = conditions
-    return dict(timed, peak_memory_mb=probe.peak_memory_mb(), waited_for_lock_s=round(waited_s, 1))
+    return dict(timed, conditions=conditions, clocks=locked, cooled=cooled, tegrastats=_written(lines, files),
+                peak_memory_mb=probe.peak_memory_mb(), waited_for_lock_s=round(waited_s, 1))  # fmt: skip
+
+
+def _written(lines, files):
+    """A file of one JSON list a line, for the host; None where nothing was sampled."""
+    if lines is None:
+        return None
+    path = files.path("tegrastats.jsonl")
+    write_aside(path, lambda file: file.writelines(json.dumps(line).encode() + b"\n" for line in lines))
+    return files.kept(path)
 
 
 def _infer(request):

@@ -30,6 +30,7 @@ FAILURES = (
     "nan",
     "other module",
 )
+HELP = "=== Model Options ===\n  --onnx=<file>               ONNX model"
 _STUB = "#!{python}\nimport sys\nsys.path.insert(0, {here!r})\nimport trtexec\ntrtexec.main(sys.argv)\n"
 
 
@@ -67,6 +68,9 @@ class Run:
         import trtexec_options
 
         self.verdict("RUNNING")
+        if "--help" in self.words:
+            print(HELP, flush=True)
+            raise SystemExit(0)  # without a verdict
         self.taken, errors = trtexec_options.parse(self.words[1:], self.version)
         part = next((name for option, name in PARTS.items() if option in self.taken), "time")
         self.how = self.fails.get(part)
@@ -84,11 +88,11 @@ class Run:
     def refuse_options(self, errors):
         told_first = self.version >= (10,)
         if errors and told_first:
-            print("=== Model Options ===\n  --onnx=<file>               ONNX model", flush=True)
+            print(HELP, flush=True)
         for error in errors:
             self.say("E", error)
         if errors and not told_first:
-            print("=== Model Options ===\n  --onnx=<file>               ONNX model", flush=True)
+            print(HELP, flush=True)
         if errors:
             raise Ended
 

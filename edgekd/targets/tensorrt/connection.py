@@ -1,0 +1,171 @@
+"""TensorRT on a target: engines are built there, come back, and are timed and asked as the very files that were built."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgekd.core import DeviceError, InputError
+from edgekd.core.files import sha256_of
+from edgekd.targets.client import LOCK_WAIT_S, Built, Connection
+from edgekd.targets.plan import MeasuringPlan
+from edgekd.targets.tensorrt.beside import power_of
+from edgekd.targets.tensorrt.failures import failure_of, judged
+from edgekd.targets.tensorrt.flags import (
+    build_flags,
+    flavour_to_build,
+    infer_flags,
+    layer_flags,
+    timing_flags,
+    workspace_mib,
+)
+from edgekd.targets.tensorrt.installed import Installed, installed
+from edgekd.targets.tensorrt.layers import read_layers, read_profile, with_times
+from edgekd.targets.tensorrt.outputs import read_output
+from edgekd.targets.tensorrt.plan_header import HEADER_BYTES, check_version, plan_header
+from edgekd.targets.tensorrt.sidecar import Sidecar
+from edgekd.targets.tensorrt.times import read_times
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+PRECISIONS = ("fp32", "fp16", "int8", "int8+fp16")
+INPUT = "input"  # the name edgekd's exports give it
+WARM_UP_S = 2.0  # before each timed block: 0.2 s, trtexec's own, is too short for clocks that rise with load
+COOL_DOWN_S = 120.0  # the most that is waited for a board to stop cooling before it is timed
+CHUNK_BYTES = 64 << 20
+_BUILD_S = 3600.0  # the slowest module, trying every tactic
+_START_S = 60.0  # to start a process and load an engine
+_SECONDS_AN_IMAGE = 1.0
+_MIB = 1.048576  # in MB
+
+
+class TensorrtConnection(Connection):
+    """The models of ``build`` and ``measure`` are named by their precision, "fp32", "fp16", "int8" or "int8+fp16": by that name
+    trtexec is told what to build, and of the file of ``flavour(precision)``."""
+
+    @cached_property
+    def installed(self) -> Installed:
+        """Asked once a connection. Raises EnvironmentProblem: no TensorRT there, or one that is not known."""
+        return installed(self.probe(), self._where("probe"))
+
+    def flavour(self, precision: str) -> str:
+        """The ONNX flavour that this device's TensorRT builds an engine of this precision from."""
+        return flavour_to_build(self.installed.release, precision)
+
+    def build(self, models: Mapping[str, Path]) -> dict[str, Built]:
+        """An engine of each ONNX file, built on the device, or there already from exactly the same; a copy of it is ``file``.
+
+        Raises InputError where TensorRT cannot take the model, DeviceError where it fails otherwise.
+        """
+        return {name: self._build(name, path) for name, path in models.items()}
+
+    def measure(
+        self, models: Mapping[str, Path], example: NDArray[np.float32], plan: MeasuringPlan, *, lock_wait_s: float = LOCK_WAIT_S
+    ) -> dict[str, Any]:
+        """As ``Connection.measure``, of engines; milliseconds are the GPU's, computing, without copies.
+
+        Further: "clocks" {"asked", "locked_by_us", "restored"}; "tegrastats" [[monotonic s, line], ...] or None; "spans" {model:
+        [[start, end] of each block]} on the same clock; and "power" {model: see ``jetson.power``}, {} where no rail is told. By
+        trtexec a block is a process of its own, and has at least ``plan.queries`` queries and ``plan.round_s`` seconds.
+        """
+        words = timing_flags(self.installed.release, plan.queries, WARM_UP_S, plan.round_s)
+        engines = {name: {**self._put_engine(path), "words": words} for name, path in models.items()}
+        request = {
+            "backend": self.installed.backend, "models": engines, "example": self._put_array("example.npy", example),
+            "plan": plan.as_json(), "threads": self.target.threads, "lock_wait_s": lock_wait_s, "clocks": self.target.clocks,
+            "cool_down": {"most_s": COOL_DOWN_S}, "tegrastats": bool(self.target.profile.power_rails),
+        }  # fmt: skip
+        one = _START_S + WARM_UP_S + plan.queries * _SECONDS_AN_IMAGE
+        deadline_s = lock_wait_s + COOL_DOWN_S + 4 * plan.budget_s + plan.rounds * len(models) * one
+        measured = self._call("measure", request, deadline_s)
+        blocks = measured.pop("blocks", None)  # of processes; the Python API times the queries itself
+        if blocks is not None:
+            measured["rounds"] = {name: [self._times(name, one, plan) for one in blocks[name]] for name in models}
+        if described := measured.get("tegrastats"):
+            lines = self._got(described).read_text(encoding="utf-8", errors="replace").splitlines()
+            measured["tegrastats"] = [tuple(json.loads(line)) for line in lines]
+        power = power_of(measured, self.target.profile.power_rails, None if blocks is None else WARM_UP_S)
+        return {**measured, "peak_memory_mb": None, "power": power}
+
+    def infer(
+        self, model: Path, inputs: NDArray[np.float32], *, optimised: bool = True, batch: int = 1, deadline_s: float | None = None
+    ) -> NDArray[np.float32]:
+        """As ``Connection.infer``, of an engine; it is always optimised. By trtexec each image takes a process of its own."""
+        import numpy as np
+
+        if not len(inputs):
+            raise DeviceError("nothing to infer", where=self.target.name, seen="0 images")
+        by_python = self.installed.backend == "tensorrt"
+        size = max(1, CHUNK_BYTES // max(1, inputs[:1].nbytes))
+        chunks = [inputs[start : start + size] for start in range(0, len(inputs), size)]
+        request = {
+            "backend": self.installed.backend, "engine": self._put_engine(model), "input": INPUT, "batch": batch,
+            "inputs": [self._put_array(f"inputs-{number}.npy", chunk) for number, chunk in enumerate(chunks)],
+            "words": infer_flags(self.installed.release),
+        }  # fmt: skip
+        an_image = _SECONDS_AN_IMAGE if by_python else _START_S
+        reply = self._call("infer", request, deadline_s or _START_S + an_image * len(inputs))
+        if by_python:
+            logits = np.concatenate([np.load(self._got(one), allow_pickle=False) for one in reply["outputs"]])
+        else:
+            logits = np.concatenate([*self._answers(reply)])
+        if len(logits) != len(inputs):
+            raise DeviceError("another number of results than of images", where=self._where("infer"), seen=str(logits.shape))
+        return logits
+
+    def _build(self, name: str, path: Path) -> Built:
+        where, here = f"{self._where('build')} {name}", self.installed
+        if name not in PRECISIONS:
+            raise InputError("a model to build is named by its precision", where=where, fix="one of " + ", ".join(PRECISIONS))
+        words = build_flags(here.release, name, workspace_mib(self.target.profile.memory_gib))
+        version, device = ".".join(map(str, here.version)), here.device
+        sidecar = Sidecar(version, device.compute_capability, device.module, sha256_of(path), tuple(words), device.power_mode)
+        asked = {
+            "onnx": self._put("model.onnx", path), "words": words, "layer_words": layer_flags(here.release),
+            "sidecar": sidecar.as_json(), "timing_key": [version, device.compute_capability, device.module],
+        }  # fmt: skip
+        reply = self._call("build", {"backend": here.backend, "models": {name: asked}}, _BUILD_S)["models"][name]
+        log_text = self._text(reply["log"])
+        engine = self._got(reply["engine"]) if reply["engine"] else None
+        log = judged(log_text, reply["status"], where, engine=_head(engine))
+        if engine is None:
+            raise failure_of(log_text, reply["status"], where)
+        check_version(plan_header(_head(engine), where), here.version, where)
+        layers = read_layers(self._text(reply["layers"]), where)
+        if reply["profile"]:
+            layers = with_times(layers, read_profile(self._text(reply["profile"]), where))
+        peaks = [peak for peak in (log.peak_cpu_mib, log.peak_gpu_mib) if peak is not None]
+        memory_mb = round(sum(peaks) * _MIB, 1) if peaks else None
+        return Built(engine, reply["build_s"], reply["engine"]["bytes"] / 1e6, memory_mb, layers, log_text, reply["reused"])
+
+    def _put_engine(self, path: Path) -> dict[str, str]:
+        return self._put(f"engine-{sha256_of(path)[:16]}.plan", path)
+
+    def _times(self, name: str, block: Mapping[str, Any], plan: MeasuringPlan) -> list[float]:
+        where = f"{self._where('measure')} {name}"
+        judged(self._text(block["log"]), block["status"], where)
+        return read_times(self._text(block["times"]), WARM_UP_S, where, queries=plan.queries)
+
+    def _answers(self, reply: Mapping[str, Any]) -> Iterator[NDArray[np.float32]]:
+        where = self._where("infer")
+        judged(self._text(reply["log"]), reply["status"], where)
+        for line in self._text(reply["outputs"][0]).splitlines():
+            told = json.loads(line)
+            yield read_output(told["json"], {name: base64.b64decode(raw) for name, raw in told["raw"].items()}, where)
+
+    def _text(self, described: Mapping[str, str] | None) -> str:
+        """A file's text; "" where the device has none, for the reader to complain about."""
+        return self._got(described).read_text(encoding="utf-8", errors="replace") if described else ""
+
+
+def _head(path: Path | None) -> bytes:
+    if path is None:
+        return b""
+    with path.open("rb") as file:
+        return file.read(HEADER_BYTES)
