@@ -49,18 +49,15 @@ def judged(log_text: str, status: int | None, where: str, *, engine: bytes | Non
 
 
 def _refuse_unfit_build(log: TrtexecLog, where: str) -> None:
-    words = set(log.words)
     if line := log.concerns.get("typed-by-the-file"):
         what = "precision was asked for by options, which a strongly typed build ignores"
         raise InputError(what, where=where, seen=_shown(line), fix="a file that carries its own types, and no option")
     if line := log.concerns.get("dynamic-shape"):
         what = "the model has a free dimension, and TensorRT made it 1"
         raise InputError(what, where=where, seen=_shown(line), fix="a file of batch one: edgekd exports them as *-b1 and trt")
-    calibrated = any(word.startswith("--calib=") for word in words)
-    if "--int8" in words and not (log.own_scales or calibrated):
-        what = "int8 was asked of a file without Q/DQ nodes: TensorRT makes its scales up, and accuracy is lost"
-        seen = "no line says that the calibrator is not used (explicit quantization)"
-        raise InputError(what, where=where, seen=seen, fix="the quantized file (trt), or precision: fp16")
+    if (line := log.concerns.get("made-up-scales")) and not log.own_scales:
+        what = "int8 was asked of a file without Q/DQ nodes: TensorRT made its scales up, and accuracy is lost"
+        raise InputError(what, where=where, seen=_shown(line), fix="the quantized file (trt), or precision: fp16")
 
 
 def _known(text: str, where: str) -> EdgekdError | None:

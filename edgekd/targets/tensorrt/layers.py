@@ -76,14 +76,14 @@ def with_times(layers: Sequence[Mapping[str, Any]], times: Sequence[tuple[str, f
 
 def _layer(one: Any, where: str) -> dict[str, Any]:
     if isinstance(one, str):
-        why = "the engine tells names only: it was built without --profilingVerbosity=detailed"
-        return {"op": "unknown", "name": _clean(one), "provider": PROVIDER, "dtype": None, "kernel": "unknown", "why": why}
+        reason = "the engine tells names only: it was built without --profilingVerbosity=detailed"
+        return {"op": "unknown", "name": _clean(one), "provider": PROVIDER, "dtype": None, "kernel": "unknown", "why": reason}
     if not isinstance(one, dict) or not isinstance(one.get("Name"), str):
         raise DeviceError("a layer without a name", where=where, seen=str(one)[:200], fix=_FIX)
     kernel = _clean(str(one.get("LayerType", "unknown")))
     op = _op(one, kernel)
     dtype, why = _dtype(one, op)
-    layer = {"op": op, "name": _clean(one["Name"]), "provider": PROVIDER, "dtype": dtype, "kernel": kernel}
+    layer: dict[str, Any] = {"op": op, "name": _clean(one["Name"]), "provider": PROVIDER, "dtype": dtype, "kernel": kernel}
     if onnx := [_clean(name) for name in _ONNX_NAME.findall(str(one.get("Metadata", "")))]:
         layer["onnx"] = onnx
     return layer if why is None else {**layer, "why": why}

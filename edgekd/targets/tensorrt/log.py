@@ -44,6 +44,9 @@ _CONCERNS = {
     "typed-by-the-file": r"mode is not allowed if graph is strongly typed",
     "weakly-typed": r"Weakly-typed networks have been deprecated",
     "dynamic-shape": r"Dynamic dimensions required for input: .*no shapes were provided",
+    "made-up-scales": r"Calibrator is not being used\. Users must provide|Missing scale and zero-point for tensor"
+                      r"|Starting Calibration",
+    "no-int8-units": r"hardware without native Int8 support",
     "layers-watched": r"network timing report will not be accurate",
     "other-timing-cache": r"timing cache.*(?:ignored|mismatch|different|not compatible)",
 }  # fmt: skip
@@ -103,7 +106,7 @@ def read_log(text: str) -> TrtexecLog:
     rows = text.replace("\r", "").split("\n")
     banners = [found for row in rows if (found := _BANNER.match(row))]
     lines = tuple(_lines(rows))
-    texts = [line.text for line in lines]
+    texts = [one.text for one in lines]
     whole, failed = "\n".join(texts), "&&&& FAILED" in text
     peaks = [found.groups() for one in texts if (found := _PEAK.search(one))]
     return TrtexecLog(
@@ -113,7 +116,7 @@ def read_log(text: str) -> TrtexecLog:
         figures={name: number for name, pattern in _FIGURES.items() if (number := _figure(pattern, whole)) is not None},
         peak_cpu_mib=max((float(cpu) for cpu, _ in peaks), default=None),
         peak_gpu_mib=max((float(gpu) for _, gpu in peaks if gpu), default=None),
-        concerns={code: found for code, pattern in _CONCERNS.items() if (found := _first(pattern, texts))},
+        concerns={code: line for code, pattern in _CONCERNS.items() if (line := _first(pattern, texts))},
         own_scales=_OWN_SCALES.search(whole) is not None,
     )  # fmt: skip
 

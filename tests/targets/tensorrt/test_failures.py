@@ -141,14 +141,13 @@ def test_an_engine_of_another_module_is_refused_though_it_runs():
 
 
 def test_int8_of_a_file_without_scales_is_refused_though_it_builds():
-    text = FILES.text("build.log", "8.5.2")
-    calm = text.replace("Calibrator won't be used in explicit precision mode", "Starting Calibration")
-    with pytest.raises(InputError, match="makes its scales up"):
-        judged(calm, 0, "jetson", engine=ENGINE)
-    newer = text.replace("explicit precision mode", "explicit quantization mode")
-    assert judged(newer, 0, "jetson", engine=ENGINE).own_scales
-    assert judged(calm.replace("--int8", "--int8 --calib=c"), 0, "jetson", engine=ENGINE).passed
-    assert judged(calm.replace("--int8", ""), 0, "jetson", engine=ENGINE).passed
+    line = "Calibrator is not being used. Users must provide dynamic range for all tensors that are not Int32 or Bool."
+    with pytest.raises(InputError, match="made its scales up") as refused:
+        judged(f"{HEAD}[11/22/2026-05:50:52] [W] [TRT] {line}\n{PASS}", 0, "jetson", engine=ENGINE)
+    assert refused.value.seen == line and "quantized file" in refused.value.fix
+    for mode in ("precision", "quantization"):  # up to 8.6, and since
+        own = f"[W] [TRT] Calibrator won't be used in explicit {mode} mode. Please insert Quantize/Dequantize layers\n"
+        assert judged(HEAD + own + PASS, 0, "jetson", engine=ENGINE).own_scales
 
 
 def test_options_that_a_strongly_typed_build_ignored_are_refused():

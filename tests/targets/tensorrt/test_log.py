@@ -69,6 +69,9 @@ def test_an_unstable_run_says_so_with_its_coefficient_of_variance(version):
         ("dynamic-shape", "Dynamic dimensions required for input: x, but no shapes were provided. Automatically overriding shape "
                           "to: 1x3x32x32"),
         ("typed-by-the-file", "Invalid usage, setting fp16 mode is not allowed if graph is strongly typed. Disabling kFP16."),
+        ("no-int8-units", "Int8 support requested on hardware without native Int8 support, performance will be"),
+        ("made-up-scales", "[TRT] Calibrator is not being used. Users must provide dynamic range for all tensors."),
+        ("made-up-scales", "[TRT] Missing scale and zero-point for tensor y, expect fall back to non-int8"),
         ("weakly-typed", "Weakly-typed networks have been deprecated in TensorRT. Use --stronglyTyped"),
         ("layers-watched", "The network timing report will not be accurate due to extra synchronizations when"),
     ],

@@ -94,7 +94,8 @@ JSON_VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=3)
     | st.dictionaries(
         st.sampled_from(["Layers", "Name", "LayerType", "Inputs", "Format/Datatype", "Weights", "Type", "Count", "Metadata",
-                         "name", "values", "dimensions", "count", "averageMs", "startComputeMs", "computeMs"]), inner, max_size=5),
+                         "name", "values", "dimensions", "count", "averageMs", "startComputeMs", "computeMs"]),
+        inner, max_size=5),
     max_leaves=20,
 )  # fmt: skip
 
