@@ -1,1 +1,1 @@
-"""What a Jetson says about itself, read by the host; the device sends it as raw text."""
+"""What a Jetson says about itself, read: who it is, its power mode and clocks, tegrastats, and power. Parsers never raise."""
