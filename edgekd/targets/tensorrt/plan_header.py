@@ -46,6 +46,8 @@ def check_version(header: PlanHeader, tensorrt: tuple[int, ...], where: str) -> 
     """Whether TensorRT ``tensorrt``, of as many numbers as are known, can load this engine: major, minor and patch must be those
     that built it. Raises DeviceError if the engine says that another one did."""
     here = tensorrt[:3]
+    if here < (10,):
+        return  # what stands there in an engine of its own is not promised, and may look like a version
     if header.tensorrt is not None and header.tensorrt[: len(here)] != here:
         built, ours = (".".join(map(str, version)) for version in (header.tensorrt, tensorrt))
         what = f"the engine was built by TensorRT {built}; this is {ours}"
