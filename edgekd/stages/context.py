@@ -10,7 +10,6 @@ from typing import Any
 from edgekd.core import Artifact, Measurement, Outcome
 from edgekd.core.files import write_json
 from edgekd.recipe import Recipe
-from edgekd.targets import Reach
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,8 @@ class Context:
 
     say: takes progress as {"done", "total", "note"} for the terminal; nothing else a stage prints reaches a person. smoke: the
     walk only tries the chain; the recipe is a ``smoke.shortened`` one, and what is timed is timed as little as can be. last: the
-    walk was asked to end with this stage: what the recipe wants after it does not matter. reach: where the devices are; no
-    stage writes it down.
+    walk was asked to end with this stage: what the recipe wants after it does not matter. reach: the
+    ``targets.Reach`` of the recipe's devices, which no stage writes down (a room that not every stage needs, so it is not named).
     checkpoint: a folder, to be made, for what a killed step goes on from; it is still there for the next process, and goes away
     when the step is finished.
     """
@@ -49,7 +48,7 @@ class Context:
     smoke: bool = False
     checkpoint: Path | None = None
     last: bool = False
-    reach: Reach = field(default_factory=Reach)
+    reach: Any = None
 
     def input(self, stage: str) -> Input:
         """The needed step of this stage for the context's own target, or the one that serves all targets."""

@@ -4,7 +4,7 @@ from edgekd.device import flavour_for
 from edgekd.targets.calm import measure_calmly
 from edgekd.targets.candidates import candidates
 from edgekd.targets.client import Built, Connection
-from edgekd.targets.connect import connect
+from edgekd.targets.connect import connect, this_machine
 from edgekd.targets.fits import device_of, require_fits
 from edgekd.targets.flavours import INT8_FLAVOURS, flavours_of, int8_flavours_of, oldest_tensorrt
 from edgekd.targets.host import Host
@@ -48,5 +48,6 @@ __all__ = [
     "require_fits",
     "resolve",
     "suspicions",
+    "this_machine",
     "why_not_measured",
 ]

@@ -46,12 +46,12 @@ def reach_of(
     return Reach(hosts, ssh_config)
 
 
-def why_not_measured(specs: Mapping[str, TargetSpec], reach: Reach) -> dict[str, str]:
+def why_not_measured(specs: Mapping[str, TargetSpec], reach: Reach | None = None) -> dict[str, str]:
     """{target: reason} of those of a recipe's targets that cannot be measured: no way leads to their devices."""
     return {
         name: f"no host is given: --host {name}=[user@]HOST"
         for name, spec in specs.items()
-        if not profile(spec.device).is_local and name not in reach.hosts
+        if not profile(spec.device).is_local and name not in (reach.hosts if reach else ())
     }
 
 

@@ -55,6 +55,11 @@ class Target:
     clocks: str = "as-is"
     tensorrt: str | None = None
 
+    @property
+    def builds_engines(self) -> bool:
+        """Whether what runs is built on the device, and is another file than the ONNX it is built from."""
+        return self.runtime == "tensorrt"
+
 
 def resolve(name: str, spec: TargetSpec) -> Target:
     """The target ``name`` of a recipe. Raises InputError: unknown device, or a runtime, precision or TensorRT it cannot have."""
@@ -86,7 +91,8 @@ def resolve(name: str, spec: TargetSpec) -> Target:
         what = f"no JetPack of {device.name} has this TensorRT or a newer one"
         fix = f"leave it out, or one of {', '.join(_versions_of(device))}"
         raise InputError(what, where=f"{where}.tensorrt", seen=spec.tensorrt, fix=fix)
-    return Target(name, device, spec.runtime, spec.precision, spec.required, spec.threads, spec.python, spec.clocks, spec.tensorrt)
+    how = (spec.python, spec.clocks, spec.tensorrt)
+    return Target(name, device, spec.runtime, spec.precision, spec.required, spec.threads, *how)
 
 
 def tensorrt_versions(spec: TargetSpec) -> tuple[str, ...]:

@@ -72,6 +72,8 @@ def changed(before, after):
         "gates.preflight.cpu.size_mb={max: 9}",
         "gates={}",
         "targets.cpu.required=when-connected",
+        "targets.cpu.host=orin",
+        "targets.cpu.python=~/venv/bin/python",
         "data.path=./elsewhere",
     ],
 )
