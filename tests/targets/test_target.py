@@ -57,7 +57,9 @@ def test_profiles_are_whole_and_no_name_means_two_devices():
     for one in profiles():
         assert one.runtimes and "fp32" in one.precisions and ("int8" in one.precisions) == one.int8_native
         assert profile(one.name.upper()) == one == profile((one.aliases or (one.name,))[-1])
-        assert one.name in ("local-cpu", "linux") or (one.compute_capability and one.memory_gib)
+        assert one.name in ("local-cpu", "linux", "rtx-desktop") or (
+            one.compute_capability and one.memory_gib and one.power_rails
+        )
     assert set(profile("local-cpu").suspect) == {
         "clock_moved", "throttle_events", "waited_share", "foreign_cpus", "stolen_share", "drift",
     }  # fmt: skip
