@@ -86,11 +86,11 @@ _FILES = (
     Rule(r"Invalid tensor names found in --loadInputs|Cannot find input tensor with name",
          "the engine has other inputs than asked", "does the engine belong to this model? Build it again"),
 )  # fmt: skip
-_CONSEQUENCES = (
+CONSEQUENCES = (
     Rule(r"Failed to parse onnx file|Parsing model failed", "this TensorRT cannot read the model", _EXPORT, InputError),
     Rule(r"(?i)engine deserialization failed|Got invalid engine|Failed to create engine from model",
          "no engine could be made or loaded", REBUILD),
 )  # fmt: skip
 
-# In order: causes before their consequences.
-RULES = (*_OPTIONS, *_ENGINES, *_INSTALLATION, *_MEMORY_AND_KERNELS, *_MODELS, *_FILES, *_CONSEQUENCES)
+# In order: where two are found, the first is nearer to the cause.
+CAUSES = (*_OPTIONS, *_ENGINES, *_INSTALLATION, *_MEMORY_AND_KERNELS, *_MODELS, *_FILES)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 import signal
+from collections.abc import Sequence
 
 from edgekd.core import DeviceError, EdgekdError, EnvironmentProblem, InputError
-from edgekd.targets.tensorrt.failure_texts import MEMORY, REBUILD, RULES
+from edgekd.targets.tensorrt.failure_texts import CAUSES, CONSEQUENCES, MEMORY, REBUILD, Rule
 from edgekd.targets.tensorrt.log import TrtexecLog, read_log
 from edgekd.targets.tensorrt.plan_header import plan_header
 
@@ -25,8 +26,9 @@ def failure_of(log_text: str, status: int | None, where: str) -> EdgekdError:
     log = read_log(log_text)
     errors = "\n".join(line.text for line in log.lines if line.level in ("E", ""))
     everything = "\n".join(line.text for line in log.lines)
-    for searched in (errors, everything):  # warnings of a build that went on say less than the error that ended it
-        if found := _known(searched, where):
+    # Warnings of a build that went on say less than the error that ended it; a consequence says less than any of them.
+    for rules, searched in ((CAUSES, errors), (CAUSES, everything), (CONSEQUENCES, everything)):
+        if found := _known(rules, searched, where):
             return found
     return _by_status(log, log_text, status, where)
 
@@ -60,8 +62,8 @@ def _refuse_unfit_build(log: TrtexecLog, where: str) -> None:
         raise InputError(what, where=where, seen=_shown(line), fix="the quantized file (trt), or precision: fp16")
 
 
-def _known(text: str, where: str) -> EdgekdError | None:
-    for rule in RULES:
+def _known(rules: Sequence[Rule], text: str, where: str) -> EdgekdError | None:
+    for rule in rules:
         if found := re.search(rule.pattern, text, re.MULTILINE):
             line = text[text.rfind("\n", 0, found.start()) + 1 :].partition("\n")[0]
             named = {name: _shown(value, 80) for name, value in found.groupdict().items()}

@@ -132,6 +132,15 @@ def test_a_warning_of_a_build_that_went_on_is_not_taken_for_its_end():
     assert "99 bytes" in failure_of(HEAD + early, 1, "jetson").what  # but it is, where no error says more
 
 
+def test_a_cause_that_lost_its_place_among_the_other_streams_lines_is_found():
+    text = FILES.text("retyped/err_10.3.0_zero_point_rc1.log")
+    (cause,) = (row for row in text.split("\n") if "shiftIsAllZeros" in row)
+    info = "[11/22/2026-05:50:55] [I] Start parsing network model.\n"
+    without = text.replace(cause + "\n", "")
+    assert "cannot read the model" in failure_of(without, 1, "jetson").what
+    assert "asymmetrically" in failure_of(without.replace(info, info + cause + "\n"), 1, "jetson").what
+
+
 def test_an_engine_of_another_module_is_refused_though_it_runs():
     line = "[W] [TRT] Using an engine plan file across different models of devices is not recommended and is likely to affect\n"
     with pytest.raises(DeviceError, match="another module") as refused:
