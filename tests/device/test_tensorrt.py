@@ -88,7 +88,7 @@ def test_every_version_times_by_cudas_events(device, tiny, version):
     }
     begun = len(device.gpu.calls())
     done = device.timed(engines, IMAGES[:1])
-    assert done["launched"] == "graph" and done["samples"] == ["sampled"] * 2
+    assert done["launched"] == "graph" and [done["before"], *done["samples"]] == ["sampled"] * 3
     assert {name: [len(one) for one in rounds] for name, rounds in done["rounds"].items()} == {"a": [3, 3], "b": [3, 3]}
     times = [ms for rounds in done["rounds"].values() for one in rounds for ms in one]
     assert all(0 < ms < 1000 for ms in times)
@@ -246,6 +246,13 @@ def test_models_are_launched_alike_where_one_cannot_be_captured(device, tiny, mo
     done = device.timed(engines, IMAGES[:1])
     assert done["launched"] == "enqueue" and "cudaGraphLaunch" not in device.gpu.calls()
     assert [len(one) for one in done["rounds"]["a"]] == [3, 3] and device.gpu.complaints() == []
+
+
+def test_everything_is_warm_before_the_first_round(device, tiny):
+    device.start()
+    engine = device.build(tiny.float_model(device.work / "m.onnx", batch=1), []).engine
+    device.timed({"m": {**engine, "words": ["--iterations=3", "--warmUp=300"]}}, IMAGES[:1])
+    assert device.gpu.calls().count("cudaGraphLaunch") > 2 + 11 + 2 * (2 + 3) + 50
 
 
 @pytest.mark.parametrize(("built_by", "what", "seen"), [

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import stat
 import subprocess
-import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -39,13 +37,13 @@ class FakeGpu:
         return {"EDGEKD_DEVICE_ROOT": str(self.root), "FAKE_CUDART": str(self.library), "FAKE_CUDA_LOG": str(self._log),
                 "FAKE_TENSORRT_VERSION": tensorrt, **settings}  # fmt: skip
 
-    def python(self, tensorrt: str = "10.3.0", **settings: str) -> Path:
-        """An interpreter that has the module, as a device's own one has."""
-        path = self.root.parent / f"python-{tensorrt}"
+    def python(self, executable: str, tensorrt: str = "10.3.0", **settings: str) -> Path:
+        """An interpreter that has the module, as a device's own one has: ``executable`` told where it is."""
+        path = self.root.parent / "python"
         variables = {**self.environment(tensorrt, **settings), "PYTHONPATH": str(MODULE), "PYTHONDONTWRITEBYTECODE": "1"}
         exports = "".join(f"export {name}='{value}'\n" for name, value in variables.items())
         # Without the -E it is given, which would ignore PYTHONPATH.
-        path.write_text(f'#!/bin/sh\n{exports}[ "$1" = -E ] && shift\nexec "{os.path.abspath(sys.executable)}" "$@"\n')  # noqa: PTH100
+        path.write_text(f'#!/bin/sh\n{exports}[ "$1" = -E ] && shift\nexec "{executable}" "$@"\n')
         path.chmod(path.stat().st_mode | stat.S_IXUSR)
         return path
 

@@ -154,21 +154,28 @@ class OnnxParser:
         self._network, self._logger, self._errors = network, logger, []
 
     def parse(self, model, path=None):
-        import onnx
+        import onnxruntime
 
         assert isinstance(model, bytes)
+        if any(bytes((0x22, len(op))) + op.encode() in model for op in UNKNOWN_OPS):  # a NodeProto's op_type
+            return self._refuse_unknown(model)
         try:
-            graph = onnx.load_from_string(model).graph
-        except Exception as error:  # noqa: BLE001  the protobuf package has kinds of its own
+            shape = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"]).get_inputs()[0].shape
+        except Exception as error:  # noqa: BLE001  onnxruntime has kinds of its own
             self._errors.append(ParserError(-1, "", "", f"Failed to parse the model: {type(error).__name__}"))
             return False
-        for index, node in enumerate(graph.node):
+        self._network.model = model
+        self._network.dynamic = not all(isinstance(size, int) for size in shape)
+        return True
+
+    def _refuse_unknown(self, model):
+        import onnx  # takes longer to import than all else here
+
+        for index, node in enumerate(onnx.load_from_string(model).graph.node):
             if node.op_type in UNKNOWN_OPS:
                 said = f"No importer registered for op: {node.op_type}"
                 self._logger.log(ILogger.ERROR, said)
                 self._errors.append(ParserError(index, node.name, node.op_type, said))
-        self._network.model = model
-        self._network.dynamic = any(not one.dim_value for one in graph.input[0].type.tensor_type.shape.dim)
         return not self._errors
 
     @property
