@@ -25,9 +25,10 @@ def failure_of(log_text: str, status: int | None, where: str) -> EdgekdError:
     """
     log = read_log(log_text)
     errors = "\n".join(line.text for line in log.lines if line.level in ("E", ""))
-    everything = "\n".join(line.text for line in log.lines)
+    # Of plain messages what follows on further lines: it may be an error's that came in between.
+    troubles = "\n".join(line.text.partition("\n")[2] if line.level in ("I", "V") else line.text for line in log.lines)
     # Warnings of a build that went on say less than the error that ended it; a consequence says less than any of them.
-    for rules, searched in ((CAUSES, errors), (CAUSES, everything), (CONSEQUENCES, everything)):
+    for rules, searched in ((CAUSES, errors), (CAUSES, troubles), (CONSEQUENCES, troubles)):
         if found := _known(rules, searched, where):
             return found
     return _by_status(log, log_text, status, where)

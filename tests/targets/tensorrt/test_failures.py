@@ -141,6 +141,11 @@ def test_a_cause_that_lost_its_place_among_the_other_streams_lines_is_found():
     assert "asymmetrically" in failure_of(without.replace(info, info + cause + "\n"), 1, "jetson").what
 
 
+def test_a_plain_message_is_no_cause():  # TensorRT says this of every operator it then finds as a plugin
+    line = "[I] [TRT] No importer registered for op: InstanceNormalization. Attempting to import as plugin.\n"
+    assert "killed" in failure_of(HEAD + line, 137, "jetson").what
+
+
 def test_an_engine_of_another_module_is_refused_though_it_runs():
     line = "[W] [TRT] Using an engine plan file across different models of devices is not recommended and is likely to affect\n"
     with pytest.raises(DeviceError, match="another module") as refused:
