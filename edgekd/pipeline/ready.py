@@ -50,7 +50,8 @@ def _unknown(recipe: Recipe) -> list[RecipeError]:
         if section.model is None:  # a teacher that is an ONNX file
             continue
         try:
-            check_model(section.model, section.width, where=f"{role}.model")
+            for width in recipe.fit.width if section.width == "auto" and recipe.fit else (section.width,):
+                check_model(section.model, float(width), where=f"{role}.model")
         except InputError as error:
             problems.append(_placed(recipe, f"{role}.model", error))
     for name, spec in recipe.targets.items():

@@ -5,6 +5,7 @@
 
 from edgekd.recipe.distill import KD, SLD, TEACHER_LEARNS, Label, Nothing
 from edgekd.recipe.document import json_schema
+from edgekd.recipe.fit import Fit, Rung, at_rung, bounds_to_fit, ladder
 from edgekd.recipe.loading import error_at, load, load_arm, loads, missing_files
 from edgekd.recipe.metrics import STAGES, Metric, StageMetrics
 from edgekd.recipe.schema import Compute, Data, Quantize, Recipe, Student, TargetSpec, Teacher
@@ -18,20 +19,25 @@ __all__ = [
     "TEACHER_LEARNS",
     "Compute",
     "Data",
+    "Fit",
     "Label",
     "Metric",
     "Nothing",
     "Quantize",
     "Recipe",
+    "Rung",
     "StageMetrics",
     "Student",
     "TargetSpec",
     "Teacher",
     "Training",
+    "at_rung",
     "batches_of",
+    "bounds_to_fit",
     "error_at",
     "images_needed",
     "json_schema",
+    "ladder",
     "load",
     "load_arm",
     "loads",

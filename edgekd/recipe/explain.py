@@ -13,11 +13,12 @@ from edgekd.core.nearest import did_you_mean, nearest
 from edgekd.recipe import not_yet
 from edgekd.recipe.distill import METHODS
 from edgekd.recipe.distill import SECTIONS as DISTILL
+from edgekd.recipe.fit import Fit
 from edgekd.recipe.problem import Path, Problem, Problems, dotted, shown
 from edgekd.recipe.schema import Compute, Data, Normalization, Quantize, Recipe, Student, TargetSpec, Teacher
 
 _SECTIONS: dict[str, type[BaseModel]] = {
-    "compute": Compute, "data": Data, "teacher": Teacher, "student": Student, "quantize": Quantize,
+    "compute": Compute, "data": Data, "teacher": Teacher, "student": Student, "fit": Fit, "quantize": Quantize,
 }  # fmt: skip
 _UNIONS: tuple[Path, ...] = (("distill",), ("teacher", "normalization"))
 _WANTED = {

@@ -23,14 +23,14 @@ from pydantic import (
 from edgekd.core import Gate, RecipeError
 from edgekd.core.nearest import did_you_mean
 from edgekd.recipe.distill import TEACHER_LEARNS, Distill, Nothing
+from edgekd.recipe.fit import Fit, require_ladder_makes_sense, width_or_auto, with_ladder
 from edgekd.recipe.gates import nested, read_gates
 from edgekd.recipe.metrics import STAGES, gates_json_schema
 from edgekd.recipe.problem import Problem, Problems, shown
-from edgekd.recipe.section import Identifier, Name, PlainName, Positive, Section, Seed
+from edgekd.recipe.section import Identifier, ImageSize, Name, PlainName, Positive, Section, Seed
 from edgekd.recipe.source import Source
 from edgekd.recipe.training import Training
 
-_SMALLEST, _LARGEST = 8, 1024  # pixels; below 8 nothing of a network's strides is left
 _WEIGHTS_WORDS = ("train", "none", "imagenet")
 # Keys of a teacher that an ONNX file has no use for; others of its training may be taken over where the student is fine-tuned.
 _NOT_OF_ONNX = ("model", "width", "tune", "epochs", "batch_size", "warmup", "milestones", "gradient_norm")
@@ -67,15 +67,6 @@ def _program(value: str) -> str:
     if not value.strip() or value.startswith("-") or not value.isprintable():
         raise ValueError("must be the name or path of a program", "such as python3 or ~/venv/bin/python")
     return value
-
-
-def _image_size(value: object) -> int | tuple[int, int]:
-    sides: list[Any] = list(value) if isinstance(value, (list, tuple)) else [value, value]
-    if len(sides) != 2 or not all(isinstance(side, int) and not isinstance(side, bool) for side in sides):
-        raise ValueError("must be a whole number of pixels, or [height, width]")
-    if not all(_SMALLEST <= side <= _LARGEST for side in sides):
-        raise ValueError(f"must lie in {_SMALLEST}..{_LARGEST} pixels")
-    return value if isinstance(value, int) else (sides[0], sides[1])
 
 
 def _is_onnx(weights: str) -> bool:
@@ -132,7 +123,7 @@ class Data(Section):
 
     source: Literal["digits", "imagefolder", "cifar10", "cifar100", "imagenet"]
     path: Annotated[str, AfterValidator(_folder)] | None = None
-    image_size: Annotated[int | tuple[int, int], BeforeValidator(_image_size, json_schema_input_type=int | tuple[int, int])]
+    image_size: ImageSize
     split_seed: Seed = 0
     hflip: bool | None = None
     train_per_class: Annotated[int, Field(ge=1, le=1_000_000_000)] | None = None
@@ -227,13 +218,16 @@ class Teacher(Training):
 
 
 class Student(Section):
+    """width auto: the widest of ``fit`` that the targets' bounds allow."""
+
     model: Identifier
-    width: Annotated[float, Field(gt=0, le=10)] = 1.0
+    width: Annotated[Literal["auto"] | float, PlainValidator(width_or_auto, json_schema_input_type=Literal["auto"] | float)] = 1.0
     weights: Annotated[str, _weights("none", "imagenet")] = "none"
 
     @model_validator(mode="after")
     def _weights_have_this_width(self) -> Student:
-        _refuse_another_width("student", self.weights, self.width)
+        if self.width != "auto":
+            _refuse_another_width("student", self.weights, self.width)
         return self
 
 
@@ -293,12 +287,18 @@ class Recipe(Section):
     data: Data
     teacher: Teacher
     student: Student
+    fit: Fit | None = None
     distill: Distill
     quantize: Quantize = Quantize()
     targets: Annotated[dict[PlainName, TargetSpec], Field(min_length=1, max_length=64)]
     gates: Annotated[dict[str, Any], PlainValidator(_gates), Field(default_factory=dict, json_schema_extra=gates_json_schema)]
 
     _source: Source | None = PrivateAttr(default=None)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fit_has_its_defaults(cls, data: object) -> object:
+        return with_ladder(data)
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Recipe:
@@ -327,6 +327,7 @@ class Recipe(Section):
         if isinstance(self.distill, Nothing) and self.student.weights == "none":
             what = "distill.method: none skips the training, but student.weights gives no trained student"
             raise Problems([Problem(("distill", "method"), what, "none", "student.weights: PATH, or a method that trains")])
+        require_ladder_makes_sense(self)
         return self
 
     def _students_start_equal(self) -> bool:
@@ -361,14 +362,21 @@ class Recipe(Section):
         """The gates on one step."""
         return tuple(gate for gate in self.gate_list() if (gate.stage, gate.target) == (stage, target))
 
-    def tightest_latency(self, target: str | None) -> Gate | None:
-        """The least a query of this target may take by any gate: preflight's on a percentile, else benchmark's. A waived one
-        stops nothing."""
+    def latency_bounds(self, target: str | None) -> tuple[Gate, ...]:
+        """What a query of this target may take by any gate: preflight's on a percentile, else benchmark's. A waived one stops
+        nothing."""
         own = self.gates_of("preflight", target)
         replaced = {gate.metric for gate in own}
         gates = [*own, *(gate for gate in self.gates_of("benchmark", target) if gate.metric not in replaced)]
-        bounds = [one for one in gates if one.metric.startswith("latency_ms.") and one.bound == "max" and one.waive is None]
-        return min(bounds, key=lambda gate: gate.limit, default=None)
+        return tuple(one for one in gates if one.metric.startswith("latency_ms.") and one.bound == "max" and one.waive is None)
+
+    def tightest_latency(self, target: str | None) -> Gate | None:
+        """The least of ``latency_bounds``."""
+        return min(self.latency_bounds(target), key=lambda gate: gate.limit, default=None)
+
+    def gates_timed_for(self, stage: str, target: str | None) -> tuple[Gate, ...]:
+        """The gates that a step must time enough queries for. Preflight is also asked the benchmark's bounds on latency."""
+        return (*self.gates_of(stage, target), *(self.latency_bounds(target) if stage == "preflight" else ()))
 
     def as_json(self) -> dict[str, Any]:
         """JSON types only, defaults filled in: the same for the same recipe whatever its comments, order, folder or omissions.

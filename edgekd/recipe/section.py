@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+_SMALLEST, _LARGEST = 8, 1024  # pixels; below 8 nothing of a network's strides is left
 
 
 class Section(BaseModel):
@@ -33,3 +35,15 @@ Identifier = Annotated[
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+def _image_size(value: object) -> int | tuple[int, int]:
+    sides: list[Any] = list(value) if isinstance(value, (list, tuple)) else [value, value]
+    if len(sides) != 2 or not all(isinstance(side, int) and not isinstance(side, bool) for side in sides):
+        raise ValueError("must be a whole number of pixels, or [height, width]")
+    if not all(_SMALLEST <= side <= _LARGEST for side in sides):
+        raise ValueError(f"must lie in {_SMALLEST}..{_LARGEST} pixels")
+    return value if isinstance(value, int) else (sides[0], sides[1])
+
+
+ImageSize = Annotated[int | tuple[int, int], BeforeValidator(_image_size, json_schema_input_type=int | tuple[int, int])]
