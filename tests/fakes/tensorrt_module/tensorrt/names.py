@@ -27,8 +27,24 @@ def enum(name):
 
 
 def only_published(kind):
-    """The class without the public names that this version does not have."""
+    """The class without the public names that this version does not have; the others take the published arguments alone."""
     known = published()[kind.__name__]
-    for name in [one for one in vars(kind) if not one.startswith("_") and one not in known]:
-        delattr(kind, name)
+    for name, value in list(vars(kind).items()):
+        if not name.startswith("_") and name not in known:
+            delattr(kind, name)
+        elif known.get(name) is not None and callable(value):
+            setattr(kind, name, _checked(name, value, known[name]))
     return kind
+
+
+def _checked(name, function, arguments):
+    names = [one.rstrip("=") for one in arguments]
+    required = sum(not one.endswith("=") for one in arguments)
+
+    @functools.wraps(function)
+    def call(self, *given, **named):
+        if not required <= len(given) + len(named) <= len(names) or set(named) - set(names[len(given) :]):
+            raise TypeError(f"{name}(): incompatible function arguments; it takes {arguments}")
+        return function(self, *given, **named)
+
+    return call
