@@ -83,8 +83,8 @@ class Split:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, rows: slice) -> Split:
-        return Split(self.images[rows], self.labels[rows], self.names[rows])
+    def __getitem__(self, rows: slice | NDArray[np.integer[Any]]) -> Split:
+        return Split(self.images[rows], self.labels[rows], tuple(self.names[row] for row in np.arange(len(self))[rows]))
 
 
 class Dataset:

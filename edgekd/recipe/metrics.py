@@ -40,7 +40,13 @@ def _latency(group: str) -> dict[str, Metric]:
 
 STAGES: dict[str, StageMetrics] = {
     "preflight": StageMetrics(
-        {**_latency("latency_ms"), "speedup": _RATIO, "size_mb": Metric("MB"), "peak_memory_mb": Metric("MB")},
+        {
+            **_latency("latency_ms"),
+            "speedup": _RATIO,
+            "speedup_fp16": _RATIO,  # where TensorRT runs fp16 beside it
+            "size_mb": Metric("MB"),
+            "peak_memory_mb": Metric("MB"),
+        },
         per_target=True,
     ),
     "sketch": StageMetrics({}),
@@ -63,7 +69,11 @@ STAGES: dict[str, StageMetrics] = {
             "top1_drop": _DROP,
             **_latency("latency_ms"),
             **_latency("latency_ms_fp32"),
+            **_latency("latency_ms_fp16"),
             "speedup": _RATIO,
+            "speedup_fp16": _RATIO,
+            "power_w": Metric("W"),
+            "energy_mj": Metric("mJ"),
             "throughput": Metric("1/s", "rounds"),
             **_parity("parity"),
         },

@@ -1,57 +1,81 @@
-"""Benchmark: accuracy on the test images and latency of the built model, on the target, against fp32 in the same runtime."""
+"""Benchmark: accuracy on the test images and latency of what was built, on the target, against its yardsticks there."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd import data, targets
+from edgekd import bundle, data, targets
 from edgekd.core import Measurement, Outcome, paired_drop, share
 from edgekd.stages.accuracy import right
 from edgekd.stages.context import Context
 from edgekd.stages.images import open_images
-from edgekd.stages.latency import Rounds, keep_timing, latencies, speedup, throughput
-from edgekd.stages.on_target import model_for, plan_of, resolved
+from edgekd.stages.latency import keep_timing, power_of, slower_than_float, throughput, times
+from edgekd.stages.on_target import files_for, plan_of, resolved, what_runs
 from edgekd.stages.signal import parity
 
 
 def run(context: Context) -> Outcome:
     """Makes latencies.json, conditions.json and the logits; measures accuracy, latency, speedup and parity on the target.
 
-    parity: the session the app runs against every node as written, in the same runtime.
+    parity: what the app runs against onnxruntime running every node of the same ONNX file as written; on the target where
+    that has onnxruntime, here where it has TensorRT.
     """
     target, export, images = resolved(context), context.input("export"), open_images(context)
     with targets.connect(target, context.reach) as device:
         before = device.probe()
-        name, path = model_for(target, before["identity"], export)
-        models = {name: path, "fp32": export.path("fp32")}
-        context.say({"done": 0, "total": 3, "note": f"{len(images.test)} test images"})
-        logits = {model: _logits(device, file, images, optimised=True) for model, file in models.items()}
-        as_written = _logits(device, path, images, optimised=False)
+        identity = before["identity"]
+        files = files_for(target, identity, export)
+        runs = what_runs(target, identity, export, context.input("build"))
+        name = next(iter(runs))
+        tested = _tested(images.test, device.most_images())
+        context.say({"done": 0, "total": 3, "note": f"{len(tested)} test images"})
+        compared = {one: runs[one] for one in dict.fromkeys((name, "fp32"))}
+        logits = {one: _logits(device, path, tested, images.preprocessing, optimised=True) for one, path in compared.items()}
         context.say({"done": 1, "total": 3, "note": "timing single queries"})
-        example = data.model_inputs(images.test[:1], images.preprocessing)
-        timed, suspect = targets.measure_calmly(device, models, example, plan_of(context, "benchmark"))
-    facts = {"model": path.name, "threads": target.threads, "batch": 1}
+        example = data.model_inputs(tested[:1], images.preprocessing)
+        timed, suspect = targets.measure_calmly(device, runs, example, plan_of(context, "benchmark"))
+        context.say({"done": 2, "total": 3, "note": "comparing with every node run as written"})
+        as_written = _as_written(device, target, files[name], tested, images.preprocessing)
+    facts = {"model": runs[name].name, "threads": target.threads, "batch": 1, **timed.get("facts", {})}
     measurements = (
-        *accuracies(name, logits, images.test.labels),
-        *_times(name, timed["rounds"], suspect, facts),
+        *accuracies(name, logits, tested.labels),
+        *times(name, {one: path.name for one, path in runs.items()}, timed["rounds"], suspect, facts),
+        throughput(timed["rounds"][name], suspect, facts),
+        *power_of(timed.get("power", {}).get(name), facts),
         *parity("parity", as_written, logits[name], images="test", reference="onnxruntime, every node as written"),
     )
     for model, values in logits.items():
         np.save(context.folder / f"logits-{model}.npy", values)
     artifacts = [context.keep(f"logits_{model}", context.folder / f"logits-{model}.npy") for model in logits]
     artifacts += keep_timing(context, before, timed, suspect)
-    return Outcome(tuple(artifacts), measurements, {"model": path.name, "suspect": list(suspect)})
+    notes = {"model": runs[name].name, "suspect": list(suspect), **slower_than_float(name, measurements)}
+    return Outcome(tuple(artifacts), measurements, notes)
 
 
-def _logits(device: targets.Connection, model: Path, images: data.Dataset, *, optimised: bool) -> NDArray[np.float32]:
-    """Of the test images, float32 [N, classes]."""
-    chunks = data.input_chunks(images.test, images.preprocessing)
+def _tested(test: data.Split, most: int | None) -> data.Split:
+    """The test images, or as many as the device can be asked in good time, the same share of every class."""
+    return test if most is None or len(test) <= most else test[bundle.spread_over_classes(test.labels, most)]
+
+
+def _logits(
+    device: targets.Connection, model: Path, images: data.Split, preprocessing: data.Preprocessing, *, optimised: bool
+) -> NDArray[np.float32]:
+    """float32 [N, classes]."""
+    chunks = data.input_chunks(images, preprocessing)
     return np.concatenate([device.infer(model, chunk, optimised=optimised) for chunk in chunks])
+
+
+def _as_written(
+    device: targets.Connection, target: targets.Target, model: Path, images: data.Split, preprocessing: data.Preprocessing
+) -> NDArray[np.float32]:
+    if not target.builds_engines:
+        return _logits(device, model, images, preprocessing, optimised=False)
+    with targets.this_machine() as here:
+        return _logits(here, model, images, preprocessing, optimised=False)
 
 
 def accuracies(name: str, logits: Mapping[str, NDArray[np.float32]], labels: NDArray[np.int64]) -> tuple[Measurement, ...]:
@@ -63,12 +87,3 @@ def accuracies(name: str, logits: Mapping[str, NDArray[np.float32]], labels: NDA
         share("top1_fp32", right_fp32, images="test"),
         *(drop if name != "fp32" else []),
     )
-
-
-def _times(name: str, rounds: Mapping[str, Rounds], suspect: Sequence[str], facts: Mapping[str, Any]) -> tuple[Measurement, ...]:
-    """latency_ms and throughput; for a quantized model also speedup, and the fp32 latencies behind it."""
-    own = (*latencies("latency_ms", rounds[name], suspect, facts), throughput(rounds[name], suspect, facts))
-    if name == "fp32":
-        return own
-    fp32 = latencies("latency_ms_fp32", rounds["fp32"], suspect, {**facts, "model": "student.fp32.onnx"})
-    return (*own, *fp32, speedup(rounds["fp32"], rounds[name], suspect, facts))

@@ -9,8 +9,10 @@ from typing import Any
 from edgekd.core import Artifact, Measurement, over_rounds, percentile_over_rounds
 from edgekd.core.statistics import percentile_by_rank
 from edgekd.stages.context import Context
+from edgekd.targets import UNEVEN
 
 PERCENTILES = {"p50": 0.50, "p90": 0.90, "p99": 0.99}
+YARDSTICKS = {"fp32": "speedup", "fp16": "speedup_fp16"}  # and the name of the ratio to each
 Rounds = Sequence[Sequence[float]]  # milliseconds of every query, by round
 
 
@@ -20,13 +22,54 @@ def latencies(group: str, rounds_ms: Rounds, suspect: Sequence[str], facts: Mapp
     return tuple(suspected(one, suspect) for one in measured)
 
 
-def speedup(fp32_ms: Rounds, model_ms: Rounds, suspect: Sequence[str], facts: Mapping[str, Any]) -> Measurement:
-    """How many times faster than fp32 in the same runtime: the ratio of each round's medians."""
-    pairs = zip(fp32_ms, model_ms, strict=True)
+def times(
+    name: str, models: Mapping[str, str], rounds: Mapping[str, Rounds], suspect: Sequence[str], facts: Mapping[str, Any]
+) -> tuple[Measurement, ...]:
+    """latency_ms of ``name``; for each yardstick that was timed beside it latency_ms_<yardstick>, and how much faster it is.
+
+    models, rounds: by precision; the names of the files, what they took. speedup is against fp32, speedup_fp16 against fp16.
+    """
+    own = {**facts, "model": models[name]}
+    measured = [*latencies("latency_ms", rounds[name], suspect, own)]
+    for yardstick in (one for one in YARDSTICKS if one in rounds and one != name):
+        measured += latencies(f"latency_ms_{yardstick}", rounds[yardstick], suspect, {**facts, "model": models[yardstick]})
+        measured.append(_speedup(yardstick, rounds[yardstick], rounds[name], suspect, own))
+    return tuple(measured)
+
+
+def _speedup(yardstick: str, slow_ms: Rounds, fast_ms: Rounds, suspect: Sequence[str], facts: Mapping[str, Any]) -> Measurement:
+    """How many times faster than the yardstick in the same runtime: the ratio of each round's medians."""
+    pairs = zip(slow_ms, fast_ms, strict=True)
     ratios = [percentile_by_rank(slow, 0.5) / percentile_by_rank(fast, 0.5) for slow, fast in pairs]
-    queries = sum(len(one) for one in model_ms)
-    measured = over_rounds("speedup", ratios, "ratio", queries, against="fp32 in the same runtime", of="p50", **facts)
+    queries = sum(len(one) for one in fast_ms)
+    against = f"{yardstick} in the same runtime"
+    measured = over_rounds(YARDSTICKS[yardstick], ratios, "ratio", queries, against=against, of="p50", **facts)
     return suspected(measured, suspect)
+
+
+def slower_than_float(name: str, measured: Sequence[Measurement]) -> dict[str, str]:
+    """A warning where int8 is no faster than a floating-point yardstick: its accuracy was given away for nothing."""
+    no_faster = [one for one in measured if one.name in YARDSTICKS.values() and one.value is not None and one.value <= 1]
+    if "int8" not in name or not no_faster:
+        return {}
+    told = " and ".join(f"{one.conditions['against'].split()[0]} ({one.value:.2f} times its speed)" for one in no_faster)
+    return {"warning": f"{name} is no faster here than {told}: ship that precision instead, or look at layers.float"}
+
+
+def power_of(power: Mapping[str, Any] | None, facts: Mapping[str, Any]) -> tuple[Measurement, ...]:
+    """power_w while it computes, and energy_mj of one inference beyond idling; none where the device has no known rails.
+
+    power: {"power_w", "idle_w", "energy_mj", "rails", "samples"}, as ``Connection.measure`` gives it.
+    """
+    if power is None:
+        return ()
+    known = {**facts, "rails": power["rails"], "idle_w": power["idle_w"]}
+    return (
+        Measurement("power_w", power["power_w"], "W", power["samples"], conditions=known),
+        Measurement(
+            "energy_mj", power["energy_mj"], "mJ", power["samples"], conditions={**known, "of": "one inference, idle off"}
+        ),
+    )
 
 
 def throughput(rounds_ms: Rounds, suspect: Sequence[str], facts: Mapping[str, Any]) -> Measurement:
@@ -37,8 +80,10 @@ def throughput(rounds_ms: Rounds, suspect: Sequence[str], facts: Mapping[str, An
 
 
 def suspected(measurement: Measurement, suspect: Sequence[str]) -> Measurement:
-    """The same number, with the reasons why its conditions make it inconclusive."""
-    return replace(measurement, suspect=(*measurement.suspect, *suspect))
+    """The same number, with the reasons why its conditions make it inconclusive. That times are uneven is none for a tail."""
+    is_tail = measurement.name.endswith((".p90", ".p99"))
+    reasons = [reason for reason in suspect if not (is_tail and reason.startswith(UNEVEN))]
+    return replace(measurement, suspect=(*measurement.suspect, *reasons))
 
 
 def keep_timing(

@@ -1,4 +1,4 @@
-"""What the stages on a device share: the target of their step, the exported file it runs, and how long they time it."""
+"""What the stages on a device share: the target of their step, the files it runs, and how long they time them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 from edgekd import targets
 from edgekd.core import InputError
 from edgekd.stages.context import Context, Input
+
+ENGINE = "engine-"  # kinds of built engines: engine-<precision>
 
 
 def resolved(context: Context) -> targets.Target:
@@ -22,7 +24,18 @@ def plan_of(context: Context, stage: str) -> targets.MeasuringPlan:
     return targets.LEAST if context.smoke else targets.plan_for(context.recipe.gates_of(stage, context.target))
 
 
-def model_for(target: targets.Target, identity: Mapping[str, Any], export: Input) -> tuple[str, Path]:
-    """The precision's name and the exported file this target runs: for int8 the flavour that suits its CPU."""
-    kind = "fp32" if target.precision == "fp32" else targets.flavour_for(dict(identity))
-    return target.precision, export.path(kind)
+def files_for(target: targets.Target, identity: Mapping[str, Any], made: Input) -> dict[str, Path]:
+    """{precision: ONNX file}: what the target runs first, then its yardsticks there.
+
+    Without fp16 where the network overflows it. made: the step that exported, ``sketch`` or ``export``.
+    """
+    wanted = targets.candidates(target, identity)
+    if "overflow" in made.outcome.notes and target.precision != "fp16":
+        wanted.pop("fp16", None)
+    return {precision: made.path(flavour) for precision, flavour in wanted.items()}
+
+
+def what_runs(target: targets.Target, identity: Mapping[str, Any], export: Input, build: Input) -> dict[str, Path]:
+    """{precision: the file that runs}: the engines that ``build`` made on the device, or the ONNX files themselves."""
+    files = files_for(target, identity, export)
+    return {precision: build.path(ENGINE + precision) for precision in files} if target.builds_engines else files

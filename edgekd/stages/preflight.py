@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,8 +11,8 @@ import numpy as np
 from edgekd import targets
 from edgekd.core import Measurement, Outcome
 from edgekd.stages.context import Context
-from edgekd.stages.latency import Rounds, keep_timing, latencies, speedup
-from edgekd.stages.on_target import model_for, plan_of, resolved
+from edgekd.stages.latency import Rounds, keep_timing, times
+from edgekd.stages.on_target import files_for, plan_of, resolved
 
 # Less than a benchmark takes: this asks whether it is possible at all.
 ROUND_S, ATTEMPTS, PAUSE_S = 0.2, 4, 2.0
@@ -31,24 +31,26 @@ def run(context: Context) -> Outcome:
     example = np.load(sketch.path("example"), allow_pickle=False)
     with targets.connect(target, context.reach) as device:
         before = device.probe()
-        name, path = model_for(target, before["identity"], sketch)
-        built = device.build({name: path})[name]
+        files = files_for(target, before["identity"], sketch)
+        name, path = next(iter(files.items()))
+        made = device.build(files)
+        built, models = made[name], {precision: one.file for precision, one in made.items()}
         suspect: tuple[str, ...] = ()
-        timed = {**device.measure({name: path}, example, GLANCE), "set_aside": []}
+        timed = {**device.measure({name: models[name]}, example, GLANCE), "set_aside": []}
         bound = context.recipe.tightest_latency(target.name)
         cut_short = bound is not None and min(timed["rounds"][name][0]) > OUT_OF_REACH * bound.limit
         if not cut_short:
-            models = {name: path, "fp32": sketch.path("fp32")}
             timed, suspect = targets.measure_calmly(device, models, example, plan, attempts=ATTEMPTS, pause_s=PAUSE_S)
+    names = {precision: file.name for precision, file in files.items()}
     facts = {"model": path.name, "weights": "untrained"}
-    timing_facts = {**facts, "threads": target.threads, "batch": 1}
+    timing_facts = {**facts, "threads": target.threads, "batch": 1, **timed.get("facts", {})}
     return Outcome(
         keep_timing(context, before, timed, suspect),
         (
-            *([] if cut_short else _times(name, timed["rounds"], suspect, timing_facts)),
+            *([] if cut_short else _own(times(name, names, timed["rounds"], suspect, timing_facts))),
             _fastest(timed["rounds"][name], timing_facts),
             Measurement("size_mb", built.size_mb, "MB", 1, conditions=facts),
-            Measurement("peak_memory_mb", built.peak_memory_mb, "MB", 1, conditions={**facts, "of": "the whole process"}),
+            *_peak(built.peak_memory_mb, {**facts, "of": "the whole process"}),
         ),
         {"model": path.name, "suspect": list(suspect), "cut_short": cut_short},
     )
@@ -59,6 +61,11 @@ def _fastest(rounds: Rounds, facts: Mapping[str, Any]) -> Measurement:
     return Measurement("latency_ms.fastest", min(queries), "ms", len(queries), conditions={"of": "all queries", **facts})
 
 
-def _times(name: str, rounds: Mapping[str, Rounds], suspect: Sequence[str], facts: Mapping[str, Any]) -> tuple[Measurement, ...]:
-    times = latencies("latency_ms", rounds[name], suspect, facts)
-    return times if name == "fp32" else (*times, speedup(rounds["fp32"], rounds[name], suspect, facts))
+def _own(measured: Sequence[Measurement]) -> Iterator[Measurement]:
+    """Its own latency and the ratios: how long the yardsticks take is the benchmark's to tell."""
+    return (one for one in measured if not one.name.startswith("latency_ms_"))
+
+
+def _peak(megabytes: float | None, facts: Mapping[str, Any]) -> tuple[Measurement, ...]:
+    """None where the device does not tell."""
+    return () if megabytes is None else (Measurement("peak_memory_mb", megabytes, "MB", 1, conditions=facts),)

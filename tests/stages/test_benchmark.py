@@ -38,8 +38,13 @@ class Device:
     def probe(self):
         return {"identity": {"arch": "x86_64", "isa": self.isa}, "conditions": {}}
 
+    most = None
+
+    def most_images(self):
+        return self.most
+
     def infer(self, model, inputs, *, optimised=True):
-        logits = self.right.copy()
+        logits = self.right[: len(inputs)].copy()
         if "fp32" not in model.name:
             logits[0] = -logits[0]
         assert inputs.shape[1:] == (3, 8, 8)
@@ -70,7 +75,14 @@ def measured(tmp_path, monkeypatch):
         files = tuple(Artifact(kind, f"student.{kind}.onnx", "0" * 64, 1) for kind in ("fp32", "ort", "ort-w7"))
         folder = tmp_path / "step"
         folder.mkdir()
-        outcome = benchmark.run(Context(recipe, folder, {"export": Input(Outcome(files), Path("export"))}, "cpu"))
+        outcome = benchmark.run(
+            Context(
+                recipe,
+                folder,
+                {"export": Input(Outcome(files), Path("export")), "build": Input(Outcome(()), Path("build"))},
+                "cpu",
+            )
+        )
         return outcome, {one.name: one for one in outcome.measurements}, device
 
     return run
@@ -129,3 +141,85 @@ def test_every_query_and_the_logits_are_kept(measured, tmp_path):
     assert {one.kind for one in outcome.artifacts} == {"logits_int8", "logits_fp32", "latencies", "conditions"}
     assert json.loads((tmp_path / "step/latencies.json").read_text()) == {"models": {"int8": FAST, "fp32": SLOW}}
     assert (np.load(tmp_path / "step/logits-fp32.npy") == device.right).all()
+
+
+class Jetson(Device):
+    """A TensorRT device: answers by engine; its fp16 engine is as fast as the case says."""
+
+    def probe(self):
+        return {"identity": {"arch": "aarch64", "isa": ["asimd"], "tensorrt": {"version": "10.3.0"}}, "conditions": {}}
+
+    def infer(self, model, inputs, *, optimised=True):
+        assert (model.suffix == ".engine") == optimised  # as written is onnxruntime's to run, here and not on the device
+        return super().infer(model, inputs, optimised=optimised)
+
+
+@pytest.fixture
+def on_jetson(tmp_path, monkeypatch):
+    def run(fp16_ms=2.0, most=None, power=None, overflow=False):
+        text = RECIPE.replace("local-cpu, runtime: onnxruntime", "jetson-orin-nano-8gb, runtime: tensorrt")
+        recipe = loads(text.replace("cpu:", "jetson:").replace("PRECISION", "int8+fp16"), "device.yaml", tmp_path)
+        labels = data.open_dataset(recipe.data, root=None).test.labels
+        device = Jetson(labels, ())
+        device.most = most
+
+        @contextmanager
+        def connect(*_):
+            yield device
+
+        def measure_calmly(connection, models, example, plan):
+            device.timed = {name: path.name for name, path in models.items()}
+            rounds = {"fp32": SLOW, "fp16": [[fp16_ms] * 100] * 6, "int8+fp16": FAST}
+            timed = {
+                "rounds": {name: rounds[name] for name in models},
+                "conditions": {},
+                "set_aside": [],
+                "facts": {"tensorrt": "10.3.0"},
+            }
+            return {**timed, **({"power": {"int8+fp16": power}} if power else {})}, ()
+
+        for name, stand_in in (("connect", connect), ("this_machine", connect), ("measure_calmly", measure_calmly)):
+            monkeypatch.setattr(targets, name, stand_in)
+        files = tuple(Artifact(kind, f"student.{kind}.onnx", "0" * 64, 1) for kind in ("fp32-b1", "fp16", "trt", "trt-fp16"))
+        built = tuple(Artifact(f"engine-{one}", f"{one}.engine", "0" * 64, 1) for one in ("int8+fp16", "fp16", "fp32"))
+        folder = tmp_path / "step"
+        folder.mkdir()
+        notes = {"overflow": "values of 1e6"} if overflow else {}
+        inputs = {"export": Input(Outcome(files, (), notes), Path("export")), "build": Input(Outcome(built), Path("build"))}
+        outcome = benchmark.run(Context(recipe, folder, inputs, "jetson"))
+        return outcome, {one.name: one for one in outcome.measurements}, device
+
+    return run
+
+
+def test_engines_are_timed_against_fp16_as_well_as_fp32_and_say_by_which_tensorrt(on_jetson):
+    outcome, by_name, device = on_jetson()
+    assert device.timed == {"int8+fp16": "int8+fp16.engine", "fp16": "fp16.engine", "fp32": "fp32.engine"}
+    assert (by_name["speedup"].value, by_name["speedup_fp16"].value, by_name["latency_ms_fp16.p50"].value) == (4.0, 2.0, 2.0)
+    assert by_name["speedup_fp16"].conditions["against"] == "fp16 in the same runtime"
+    assert by_name["latency_ms.p50"].conditions["tensorrt"] == "10.3.0" and "warning" not in outcome.notes
+    assert not {"power_w", "energy_mj"} & by_name.keys()
+
+
+@pytest.mark.parametrize("fp16_ms", [1.0, 0.5])
+def test_int8_that_is_no_faster_than_fp16_is_a_warning(on_jetson, fp16_ms):
+    outcome, by_name, _ = on_jetson(fp16_ms)
+    assert by_name["speedup_fp16"].value == fp16_ms
+    assert outcome.notes["warning"].startswith(f"int8+fp16 is no faster here than fp16 ({fp16_ms:.2f} times its speed)")
+
+
+def test_a_network_that_overflows_float16_is_not_compared_with_it(on_jetson):
+    _, by_name, device = on_jetson(overflow=True)
+    assert list(device.timed) == ["int8+fp16", "fp32"] and "speedup_fp16" not in by_name
+
+
+def test_a_device_that_takes_few_images_is_asked_the_same_share_of_every_class(on_jetson):
+    _, by_name, _ = on_jetson(most=50)
+    assert {by_name[name].n for name in ("top1", "top1_fp32", "top1_drop", "parity.max_abs")} == {50}
+
+
+def test_power_names_its_rails_and_what_idling_takes(on_jetson):
+    rails = {"power_w": 7.5, "idle_w": 4.0, "energy_mj": 3.2, "rails": ["VDD_IN"], "samples": 20}
+    _, by_name, _ = on_jetson(power=rails)
+    assert (by_name["power_w"].value, by_name["power_w"].unit, by_name["energy_mj"].value) == (7.5, "W", 3.2)
+    assert (by_name["power_w"].conditions["rails"], by_name["energy_mj"].conditions["idle_w"]) == (["VDD_IN"], 4.0)
