@@ -9,7 +9,7 @@ from edgekd.core import DeviceError
 from edgekd.device import flavour_for
 from edgekd.targets.target import Target
 from edgekd.targets.tensorrt.engines import built_for
-from edgekd.targets.tensorrt.versions import version_of
+from edgekd.targets.tensorrt.versions import parse_version, version_of
 
 
 def candidates(target: Target, identity: Mapping[str, Any]) -> dict[str, str]:
@@ -21,12 +21,13 @@ def candidates(target: Target, identity: Mapping[str, Any]) -> dict[str, str]:
     if target.runtime == "onnxruntime":
         own = {} if target.precision == "fp32" else {target.precision: flavour_for(dict(identity))}
         return {**own, "fp32": "fp32"}
-    known = (identity.get("tensorrt") or {}).get("version")
+    known = identity.get("tensorrt")
     if known is None:
         fix = "install TensorRT there (on a Jetson: sudo apt install tensorrt), then: edgekd doctor"
         raise DeviceError("the device has no TensorRT", where=target.name, seen=target.profile.name, fix=fix)
-    if target.tensorrt is not None and version_of(known) < version_of(target.tensorrt):
-        fix = f'tensorrt: "{known}" in the recipe, which may need another opset, or a newer JetPack'
+    major, minor, *_ = parse_version(known)
+    if target.tensorrt is not None and (major, minor) < version_of(target.tensorrt):
+        fix = f'tensorrt: "{major}.{minor}" in the recipe, which may need another opset, or a newer JetPack'
         what = f"the device's TensorRT is older than {target.tensorrt}, which the recipe's files are made for"
         raise DeviceError(what, where=target.name, seen=known, fix=fix)
-    return built_for(version_of(known), target.precision)
+    return built_for((major, minor), target.precision)

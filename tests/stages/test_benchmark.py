@@ -147,7 +147,7 @@ class Jetson(Device):
     """A TensorRT device: answers by engine; its fp16 engine is as fast as the case says."""
 
     def probe(self):
-        return {"identity": {"arch": "aarch64", "isa": ["asimd"], "tensorrt": {"version": "10.3.0"}}, "conditions": {}}
+        return {"identity": {"arch": "aarch64", "isa": ["asimd"], "tensorrt": "10.3.0.30"}, "conditions": {}}
 
     def infer(self, model, inputs, *, optimised=True):
         assert (model.suffix == ".engine") == optimised  # as written is onnxruntime's to run, here and not on the device
