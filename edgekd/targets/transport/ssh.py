@@ -78,9 +78,10 @@ class SshTransport:
         if size > MOST_FILE_BYTES:
             fix = f"at most {MOST_FILE_BYTES >> 30} GiB are sent"
             raise InputError("this file is too large for a device", where=str(source), seen=f"{size:,} bytes", fix=fix)
-        there = 0 if size <= _SMALL else self._again(lambda: self._bytes_there(digest))
-        whole = self._again(lambda: self._placed(name, digest)) if there is None else self._sends(source, name, digest, size)
-        if not whole and not self._sends(source, name, digest, size):  # what was there was damaged; it is gone now
+        for _ in range(2):  # what was there of it may be damaged: that is gone then
+            if self._again(lambda: self._sent_from(source, name, digest, size)):
+                break
+        else:
             fix = "if that repeats, check the device's disk and memory"
             raise IntegrityError("a file arrived with other bytes, twice", where=self._where("send"), seen=source.name, fix=fix)
 
@@ -139,11 +140,8 @@ class SshTransport:
             raise DeviceError(f"{self._python} on the device is too old", where=where, seen=version[0], fix=fix)
         return work, sent
 
-    def _sends(self, source: Path, name: str, digest: str, size: int) -> bool:
-        """Whether all bytes arrived as they were."""
-        return self._again(lambda: self._sent_from(source, name, digest, size))
-
     def _sent_from(self, source: Path, name: str, digest: str, size: int) -> bool:
+        """Whether all bytes are there as they are here."""
         there = 0 if size <= _SMALL else self._bytes_there(digest)
         if there is None:
             return self._placed(name, digest)
