@@ -57,12 +57,12 @@ def conditions():
     temperatures_c begins to slow the device down. processes: CPU seconds of others, by "PID name".
     """
     stat, memory = parse_stat(read("/proc/stat")), parse_meminfo(read("/proc/meminfo"))
-    own, gpus = os.times(), sensors.gpu_clocks().values()
+    own, gpus, temperatures = os.times(), sensors.gpu_clocks().values(), sensors.temperatures()
     return {
         "clock_s": round(time.monotonic(), 3),
         "governor": _governor(),
         "mhz": _highest("/sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq", 1e-3),
-        "temperature_c": _highest("/sys/class/thermal/thermal_zone*/temp", 1e-3),
+        "temperature_c": max(temperatures.values(), default=None),
         "throttle_count": _highest("/sys/devices/system/cpu/cpu[0-9]*/thermal_throttle/*_throttle_count", 1),
         "load_1m": _number(read("/proc/loadavg").split(" ")[0]),
         "memory_available_mb": memory.get("MemAvailable", 0) // 1024 or None,
@@ -74,7 +74,7 @@ def conditions():
         "gpu_mhz": min((one["cur"] / 1e6 for one in gpus), default=None),
         "gpu_min_mhz": min((one["min"] / 1e6 for one in gpus), default=None),
         "gpu_max_mhz": min((one["max"] / 1e6 for one in gpus), default=None),
-        "temperatures_c": sensors.temperatures(),
+        "temperatures_c": temperatures,
         "trips_c": sensors.passive_trips(),
         "cooling": sensors.cooling(),
         "oc_counts": sensors.overcurrent_counts(),

@@ -32,8 +32,8 @@ def temperatures():
     """{thermal zone's type: °C}."""
     found = {}
     for path in _below("/sys/class/thermal/thermal_zone*"):
-        zone, milli = read(path + "/type").strip(), _number(path + "/temp")
-        if zone and milli is not None and milli / 1e3 > _GATED_C and not _is_dummy(zone, milli / 1e3):
+        zone, milli = read(path + "/type").strip() or os.path.basename(path), _number(path + "/temp")
+        if milli is not None and milli / 1e3 > _GATED_C and not _is_dummy(zone, milli / 1e3):
             found[zone] = max(milli / 1e3, found.get(zone, milli / 1e3))
     return found
 

@@ -111,4 +111,4 @@ def test_a_dummy_sensor_is_no_temperature(root):
     for number, (zone, milli) in enumerate((("PMIC-Die", 100000), ("PMIC-Die2", 50000), ("GPU-therm", 50000))):
         JETSON.write(root, f"/sys/class/thermal/thermal_zone{number}/type", zone)
         JETSON.write(root, f"/sys/class/thermal/thermal_zone{number}/temp", str(milli))
-    assert sensors.temperatures() == {"GPU-therm": 50.0}
+    assert sensors.temperatures() == {"GPU-therm": 50.0} and probe.conditions()["temperature_c"] == 50.0
