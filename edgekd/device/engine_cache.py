@@ -79,9 +79,7 @@ def keep(folder, sidecar, timing_key, build_s):
     """
     if os.path.isfile(os.path.join(folder, TIMING)):
         os.replace(os.path.join(folder, TIMING), _timing(timing_key))
-    engine = os.path.join(folder, ENGINE)
-    record = {"sidecar": sidecar, "build_s": build_s, "engine": {"sha256": sha256_of(engine), "bytes": os.path.getsize(engine)}}
-    content = json.dumps(record, sort_keys=True).encode()
+    content = json.dumps(told(folder, sidecar, build_s)[1], sort_keys=True).encode()
     write_aside(os.path.join(folder, _SIDECAR), lambda file: file.write(content))
     kept = os.path.join(_home(), _digest(sidecar))
     home = os.open(_home(), os.O_RDONLY | os.O_CLOEXEC)
@@ -97,6 +95,13 @@ def keep(folder, sidecar, timing_key, build_s):
     if not found:
         raise Problem("device", "the engine that was built cannot be read back", kept, fix="check the device's disk")
     return found
+
+
+def told(folder, sidecar, build_s):
+    """(folder, record) of a folder with a finished engine, kept or not."""
+    engine = os.path.join(folder, ENGINE)
+    described = {"sha256": sha256_of(engine), "bytes": os.path.getsize(engine)}
+    return folder, {"sidecar": sidecar, "build_s": build_s, "engine": described}
 
 
 def handed_over(found, files):

@@ -88,16 +88,19 @@ def _built(name, model, request, files):
         words = ["--onnx=" + source, "--saveEngine=" + engine_cache.ENGINE, "--timingCacheFile=" + engine_cache.TIMING]
         status = _run(words + model["words"], log, request, folder, name)
         build_s = round(time.monotonic() - start, 3)
-        if status != 0 or not engine_cache.is_engine(engine):
+        if status != 0 or not _passed(log) or not engine_cache.is_engine(engine):
             return engine_cache.failed(log, status, build_s, files)
         loaded = os.path.join(folder, "layers.log")
         exports = ["--exportLayerInfo=" + engine_cache.LAYERS, "--exportProfile=" + engine_cache.PROFILE]
         words = ["--loadEngine=" + engine_cache.ENGINE] + exports + model["layer_words"]
         status = _run(words, loaded, request, folder, name)
-        if status != 0:
+        if status != 0 or not _passed(loaded):
             return engine_cache.failed(loaded, status, build_s, files)
-        kept = engine_cache.keep(folder, model["sidecar"], model["timing_key"], build_s)
-    return dict(engine_cache.handed_over(kept, files), reused=False, status=status)
+        if _is_json(os.path.join(folder, engine_cache.LAYERS)):
+            kept = engine_cache.keep(folder, model["sidecar"], model["timing_key"], build_s)
+        else:  # the host says why; what it cannot use must not be found again
+            kept = engine_cache.told(folder, model["sidecar"], build_s)
+        return dict(engine_cache.handed_over(kept, files), reused=False, status=status)
 
 
 def _infer_one(row, engine, log, request, files):
@@ -138,6 +141,20 @@ def _run(words, log, request, folder, name):
         fix = "look at what else runs on the device, or allow more time"
         raise Problem("device", "trtexec was not done in time", where=name, seen=_last_line(log), fix=fix)
     return status
+
+
+def _passed(log):
+    with open(log, "rb") as file:
+        return b"&&&& PASSED" in file.read()
+
+
+def _is_json(path):
+    try:
+        with open(path, "rb") as file:
+            json.loads(file.read().decode("utf-8", "replace"), strict=False)  # names hold control characters
+        return True
+    except (OSError, ValueError):
+        return False
 
 
 def _last_line(log):

@@ -20,18 +20,18 @@ SPEC = {
 }
 
 
-def _save(path: Path, nodes, weights, metadata, batch="N") -> Path:
+def _save(path: Path, nodes, weights, metadata, batch="N", opset=17) -> Path:
     image = helper.make_tensor_value_info("input", TensorProto.FLOAT, [batch, 3, SIZE, SIZE])
     logits = helper.make_tensor_value_info("logits", TensorProto.FLOAT, [batch, CLASSES])
     initializers = [numpy_helper.from_array(value, name) for name, value in weights.items()]
     graph = helper.make_graph(nodes, "tiny", [image], [logits], initializers)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
     helper.set_model_props(model, metadata)
     onnx.save(model, str(path))
     return path
 
 
-def float_model(path: Path, batch="N", **metadata: str) -> Path:
+def float_model(path: Path, batch="N", opset=17, **metadata: str) -> Path:
     """Conv, global average, Gemm: two float layers."""
     random = np.random.default_rng(0)
     weights = {"w": random.normal(size=(4, 3, 3, 3)).astype("f4"), "v": random.normal(size=(4, CLASSES)).astype("f4")}
@@ -41,7 +41,35 @@ def float_model(path: Path, batch="N", **metadata: str) -> Path:
         helper.make_node("Flatten", ["p"], ["f"]),
         helper.make_node("Gemm", ["f", "v"], ["logits"], name="fc"),
     ]
-    return _save(path, nodes, weights, metadata, batch)
+    return _save(path, nodes, weights, metadata, batch, opset)
+
+
+def symmetric_model(path: Path, zero_point: int = 0, op: str | None = None) -> Path:
+    """The float model as TensorRT takes it in int8: opset 13, a batch of one, Q/DQ around everything heavy. To break its rules:
+    zero_point of the input's pair; op: one that nobody knows, at the end."""
+    random = np.random.default_rng(0)
+    weights = {
+        "w": random.normal(size=(4, 3, 3, 3)).astype("f4"), "v": random.normal(size=(CLASSES, 4)).astype("f4"),
+        "s": np.array(1 / 32, "f4"), "z": np.array(zero_point, "i1"), "z0": np.array(0, "i1"),
+        "sw": np.full(4, 1 / 32, "f4"), "zw": np.zeros(4, "i1"),
+    }  # fmt: skip
+    nodes = []
+
+    def rounded(tensor, scale="s", zero="z0", **axis):
+        ends = [helper.make_node("QuantizeLinear", [tensor, scale, zero], [tensor + "_q"], name=tensor + "_q", **axis)]
+        ends += [helper.make_node("DequantizeLinear", [tensor + "_q", scale, zero], [tensor + "_d"], name=tensor + "_d", **axis)]
+        nodes.extend(ends)
+        return tensor + "_d"
+
+    x, w = rounded("input", zero="z"), rounded("w", "sw", "zw", axis=0)
+    nodes.append(helper.make_node("Conv", [x, w], ["c"], pads=[1, 1, 1, 1], name="conv"))
+    nodes.append(helper.make_node("GlobalAveragePool", [rounded("c")], ["p"], name="pool"))
+    nodes.append(helper.make_node("Flatten", [rounded("p")], ["f"], name="flat"))
+    last = "logits" if op is None else "almost"
+    nodes.append(helper.make_node("Gemm", ["f", rounded("v", "sw", "zw", axis=0)], [last], transB=1, name="fc"))
+    if op:
+        nodes.append(helper.make_node(op, [last], ["logits"], name="odd"))
+    return _save(path, nodes, weights, {}, batch=1, opset=13)
 
 
 def int8_model(path: Path, largest_weight: int, **metadata: str) -> Path:

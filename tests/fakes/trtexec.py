@@ -45,6 +45,14 @@ def install(root: Path, version: str, python: str = sys.executable, **switches) 
     return program
 
 
+def engine(model: Path, version: str, capability: str = "8.7") -> bytes:
+    """What that version's fake builds of an ONNX file, without a process."""
+    import onnx
+    import trtexec_model
+
+    return trtexec_model.plan_of(onnx.load(str(model)), VERSIONS[version], capability, detailed=True)
+
+
 def main(words):
     """Run one command line to its end; never returns."""
     Run(words).run()
@@ -173,6 +181,9 @@ class Run:
         if self.how == "disk full":
             path.write_bytes(plan[: len(plan) // 2])
             self.stop("Saving engine to file failed.", "Engine set up failed")
+        if self.how == "hang saving":
+            path.write_bytes(plan[: len(plan) // 2])
+            time.sleep(600)
         if self.how != "no file":
             path.write_bytes(plan[: len(plan) // 2] if self.how == "cut file" else plan)
 

@@ -92,7 +92,10 @@ def _layers(model, version, detailed):
         if not detailed:
             listed.append(name)
             continue
-        int8 = node.input[0] in made and made[node.input[0]].op_type == "DequantizeLinear"
+        source = made.get(node.input[0])
+        while source is not None and source.op_type in ("Flatten", "Reshape"):
+            source = made.get(source.input[0])
+        int8 = source is not None and source.op_type == "DequantizeLinear"
         kind = "Thirty-two wide channel vectorized row major Int8 format" if int8 else "Row major linear FP32"
         tensor = {"Location": "Device", "Dimensions": [1, 16, 8, 8]}
         layer = {

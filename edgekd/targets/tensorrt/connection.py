@@ -127,7 +127,7 @@ class TensorrtConnection(Connection):
         version, device = ".".join(map(str, here.version)), here.device
         sidecar = Sidecar(version, device.compute_capability, device.module, sha256_of(path), tuple(words), device.power_mode)
         asked = {
-            "onnx": self._put("model.onnx", path), "words": words, "layer_words": layer_flags(here.release),
+            "onnx": self._put("model.onnx", path), "words": words, "layer_words": layer_flags(here.release, warm_up_s=WARM_UP_S / 2),
             "sidecar": sidecar.as_json(), "timing_key": [version, device.compute_capability, device.module],
         }  # fmt: skip
         reply = self._call("build", {"backend": here.backend, "models": {name: asked}}, _BUILD_S)["models"][name]
