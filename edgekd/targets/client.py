@@ -68,6 +68,10 @@ class Connection(ABC):
         See device/probe.py and jetson/identity.py. Raises DeviceError, besides: it is another kind of device than the profile's.
         """
         probed = self._call("probe", {}, _PROBE_S)
+        if not isinstance(probed.get("identity"), dict):
+            raise DeviceError(
+                "the agent did not tell who the device is", where=self._where("probe"), seen=json.dumps(probed)[:300]
+            )
         identity = {**probed["identity"], **describe(probed.get("said", {})).as_identity()}
         try:
             require_fits(self.target.profile, identity)

@@ -188,16 +188,16 @@ def reply(body):
 
 
 def test_a_banner_before_the_reply_does_no_harm(local, monkeypatch):
-    scripted(monkeypatch, "print('Welcome\\nEDGEKD-x-BEGIN\\n{}\\nEDGEKD-x-END')\n" + reply("'{\"a\": 1}'"))
+    scripted(monkeypatch, "print('Welcome\\nEDGEKD-x-BEGIN\\n{}\\nEDGEKD-x-END')\n" + reply('\'{"identity": {"a": 1}}\''))
     with connect(local, Reach()) as connection:
-        assert connection.probe() == {"a": 1}
+        assert connection.probe()["identity"]["a"] == 1
 
 
 def test_the_agent_sees_a_clean_environment(local, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", "/evil")
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     monkeypatch.setenv("SECRET_TOKEN", "x")
-    scripted(monkeypatch, "import json\n" + reply("json.dumps({'env': sorted(os.environ), 'path': sys.path})"))
+    scripted(monkeypatch, "import json\n" + reply("json.dumps({'identity': {}, 'env': sorted(os.environ), 'path': sys.path})"))
     with connect(local, Reach()) as connection:
         seen = connection.probe()
     assert set(seen["env"]) <= {"PATH", "HOME", "LD_LIBRARY_PATH", "TMPDIR", "EDGEKD_DEVICE_ROOT", "LC_ALL", "LC_CTYPE"}
