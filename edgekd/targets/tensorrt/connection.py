@@ -39,6 +39,7 @@ INPUT = "input"  # the name edgekd's exports give it
 WARM_UP_S = 2.0  # before each timed block: 0.2 s, trtexec's own, is too short for clocks that rise with load
 COOL_DOWN_S = 120.0  # the most that is waited for a board to stop cooling before it is timed
 CHUNK_BYTES = 64 << 20
+MOST_BY_PROCESSES = 1000  # images, where each takes a process of a second or more: enough for a paired comparison
 _BUILD_S = 3600.0  # the slowest module, trying every tactic
 _START_S = 60.0  # to start a process and load an engine
 _SECONDS_AN_IMAGE = 1.0
@@ -71,8 +72,9 @@ class TensorrtConnection(Connection):
         """As ``Connection.measure``, of engines; milliseconds are the GPU's, computing, without copies.
 
         Further: "clocks" {"asked", "locked_by_us", "restored"}; "tegrastats" [[monotonic s, line], ...] or None; "spans" {model:
-        [[start, end] of each block]} on the same clock; and "power" {model: see ``jetson.power``}, {} where no rail is told. By
-        trtexec a block is a process of its own, and has at least ``plan.queries`` queries and ``plan.round_s`` seconds.
+        [[start, end] of each block]} on the same clock; and "power" {model: see ``jetson.power``}, {} where no rail is
+        told; "facts", for the conditions of the numbers. By trtexec a block is a process of its own, and has at least
+        ``plan.queries`` queries and ``plan.round_s`` seconds.
         """
         words = timing_flags(self.installed.release, plan.queries, WARM_UP_S, plan.round_s)
         engines = {name: {**self._put_engine(path), "words": words} for name, path in models.items()}
@@ -91,7 +93,12 @@ class TensorrtConnection(Connection):
             lines = self._got(described).read_text(encoding="utf-8", errors="replace").splitlines()
             measured["tegrastats"] = [tuple(json.loads(line)) for line in lines]
         power = power_of(measured, self.target.profile.power_rails, None if blocks is None else WARM_UP_S)
-        return {**measured, "peak_memory_mb": None, "power": power}
+        facts = {"tensorrt": ".".join(map(str, self.installed.version)), "via": self.installed.by, "of": "computing on the GPU"}
+        facts["clocks"] = "locked" if measured.get("clocks", {}).get("locked_by_us") else self.installed.clocks
+        return {**measured, "peak_memory_mb": None, "power": power, "facts": facts}
+
+    def most_images(self) -> int | None:
+        return None if self.installed.backend == "tensorrt" else MOST_BY_PROCESSES
 
     def infer(
         self, model: Path, inputs: NDArray[np.float32], *, optimised: bool = True, batch: int = 1, deadline_s: float | None = None
@@ -127,7 +134,8 @@ class TensorrtConnection(Connection):
         version, device = ".".join(map(str, here.version)), here.device
         sidecar = Sidecar(version, device.compute_capability, device.module, sha256_of(path), tuple(words), device.power_mode)
         asked = {
-            "onnx": self._put("model.onnx", path), "words": words, "layer_words": layer_flags(here.release, warm_up_s=WARM_UP_S / 2),
+            "onnx": self._put("model.onnx", path), "words": words,
+            "layer_words": layer_flags(here.release, warm_up_s=WARM_UP_S / 2),
             "sidecar": sidecar.as_json(), "timing_key": [version, device.compute_capability, device.module],
         }  # fmt: skip
         reply = self._call("build", {"backend": here.backend, "models": {name: asked}}, _BUILD_S)["models"][name]
