@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-_GPU = re.compile(r"^GPU\b.*?\bMinFreq=(\d+)\s+MaxFreq=(\d+)\s+CurrentFreq=(\d+)", re.MULTILINE)
+_GPU = re.compile(r"^GPU\b.*?\bMinFreq=(\d{1,15})\s+MaxFreq=(\d{1,15})\s+CurrentFreq=(\d{1,15})\b", re.MULTILINE)
 _MEMORY = re.compile(r"^EMC\b.*\bFreqOverride=(\d)", re.MULTILINE)
 _SAME = 0.99  # a locked GPU reports up to 0.1 % less than it was set to
 

@@ -23,6 +23,7 @@ _PACKAGE = re.compile(r"^(?:[a-z]i[ \t]+)?([a-z0-9][a-z0-9.+-]+)(?::\w+)?[ \t]+(
 _BANNER = re.compile(r"\[TensorRT v(\d{4,6})\]")
 _DESKTOP_GPU = re.compile(r"^[ \t]*([^,\n]+?)[ \t]*,[ \t]*(\d+\.\d)[ \t]*,", re.MULTILINE)
 _NUMBER = re.compile(r"\d+\.\d+")
+_RELEASE = re.compile(r"^\d{1,4}(?:\.\d{1,4}){1,3}")  # of Python's "10.3.0.post1"
 
 
 @dataclass(frozen=True)
@@ -110,14 +111,14 @@ def _tensorrt(said: Mapping[str, Any], packages: Mapping[str, str]) -> str | Non
     banner = _version(_first(_BANNER, said.get("trtexec_banner") or "", 1))
     if banner and packaged and packaged[: len(banner)] == banner:
         return ".".join(map(str, packaged))
-    found = banner or packaged or _version(said.get("tensorrt_python"))
+    found = banner or packaged or _version(_first(_RELEASE, said.get("tensorrt_python") or ""))
     return ".".join(map(str, found)) if found else None
 
 
 def _version(text: str | None) -> tuple[int, ...] | None:
     try:
         return parse_version(text) if text else None
-    except InputError:
+    except (InputError, ValueError):  # ValueError: thousands of digits
         return None
 
 

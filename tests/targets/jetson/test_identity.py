@@ -107,6 +107,7 @@ def test_a_carrier_board_that_renames_the_device_does_not_hide_its_module(compat
         ({"trtexec_banner": "&&&& RUNNING TensorRT.trtexec [TensorRT v101303] [b9] # trtexec --help"}, "10.13.3"),
         ({"dpkg": "ii libnvinfer-bin 8.5.2-1+cuda11.4", "trtexec_banner": "&&&& RUNNING x [TensorRT v8602] # x"}, "8.6.2"),
         ({"tensorrt_python": "10.3.0"}, "10.3.0"),
+        ({"tensorrt_python": "8.6.1.post1"}, "8.6.1"),
         ({"tensorrt_python": "new", "dpkg": "ii libnvinfer-bin  garbage"}, None),
     ],
 )
@@ -145,3 +146,38 @@ WORDS = ("nv_tegra_release", "device_tree_compatible", "device_tree_model", "dpk
 @given(st.dictionaries(st.sampled_from(WORDS), st.text()))
 def test_no_words_break_the_description(told):
     json.dumps(describe(told).as_identity())
+
+
+WHOLE = {
+    "nv_tegra_release": JETSON.text("jetson", "nv_tegra_release", "jp62.txt"),
+    "device_tree_compatible": JETSON.text("jetson", "device_tree_compatible", "orin_nano_super.bin"),
+    "dpkg": JETSON.text("jetson", "dpkg", "nvinfer_jp62.txt"),
+    "nvpmodel": JETSON.text("jetson", "nvpmodel", "verbose_xavier_nx_head.txt"),
+    "jetson_clocks": JETSON.text("jetson", "jetson_clocks", "orin_nano_show.txt"),
+    "trtexec_banner": "&&&& RUNNING TensorRT.trtexec [TensorRT v100300] # trtexec --help",
+}
+
+
+@given(
+    st.sampled_from(sorted(WHOLE)),
+    st.integers(0, 900),
+    st.integers(0, 60),
+    st.sampled_from(["", "\0", "9" * 5000, " ", "=", "é"]),
+)
+def test_no_damage_to_real_words_breaks_the_description(name, start, length, instead):
+    text = WHOLE[name]
+    json.dumps(describe({**WHOLE, name: text[:start] + instead + text[start + length :]}).as_identity())
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("nv_tegra_release", ["l4t", "jetpack", "cuda"]), ("device_tree_compatible", ["module", "soc", "compute_capability"]),
+        ("nvpmodel", []), ("jetson_clocks", ["clocks_locked"]),
+    ],
+)  # fmt: skip
+def test_what_one_source_does_not_say_no_other_makes_up(name, fields):
+    whole, less = asdict(describe(WHOLE)), asdict(describe({key: text for key, text in WHOLE.items() if key != name}))
+    changed = {"power_mode"} if name == "nvpmodel" else set()  # jetson_clocks names the present one too
+    assert {key for key in whole if whole[key] != less[key]} == {*fields, *changed}
+    assert all(less[field] is None for field in fields) and less["power_mode"] in ("MODE_15W_6CORE", "MAXN_SUPER")
