@@ -126,9 +126,9 @@ def test_every_text_of_the_reports_has_its_meaning(line, kind, what):
 
 
 def test_a_warning_of_a_build_that_went_on_is_not_taken_for_its_end():
-    text = FILES.failed_as("disk_full")[0].read_text()
+    text = FILES.failed_as("zero_point")[0].read_text()
     early = "[11/22/2026-05:50:52] [W] [TRT] Requested amount of GPU memory (99 bytes) could not be allocated.\n"
-    assert "could not be written" in failure_of(text.replace("\n", "\n" + early, 1), 1, "jetson").what
+    assert "asymmetrically" in failure_of(text.replace("\n", "\n" + early, 1), 1, "jetson").what
     assert "99 bytes" in failure_of(HEAD + early, 1, "jetson").what  # but it is, where no error says more
 
 
@@ -162,6 +162,7 @@ def test_int8_of_a_file_without_scales_is_refused_though_it_builds():
     for mode in ("precision", "quantization"):  # up to 8.6, and since
         own = f"[W] [TRT] Calibrator won't be used in explicit {mode} mode. Please insert Quantize/Dequantize layers\n"
         assert judged(HEAD + own + PASS, 0, "jetson", engine=ENGINE).own_scales
+        assert judged(f"{HEAD}{own}[W] [TRT] {line}\n{PASS}", 0, "jetson", engine=ENGINE).passed
 
 
 def test_options_that_a_strongly_typed_build_ignored_are_refused():
