@@ -1,6 +1,7 @@
 """The agent answers every request with one JSON object between its markers, and never outlives its deadline or its host."""
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from edgekd.device import agent as agent_module
 from edgekd.device import build_zipapp
 from edgekd.device.integrity import sha256_of
 
@@ -138,6 +140,17 @@ def test_what_a_library_prints_does_not_reach_the_reply(work):
 def test_a_bug_is_told_with_its_place_and_without_a_traceback(work):
     done = ask(work, "build", models=7)
     assert done.error["code"] == "bug" and "onnxverbs.py:" in done.error["seen"] and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_the_devices_and_named(number):
+    told = agent_module._told(OSError(number, "No space left on device", "/work/x"), "build")
+    assert (told.code, told.what, told.seen) == ("device", "the device's disk is full", "/work/x")
+
+
+def test_an_unknown_backend_is_answered_with_the_known_ones(work):
+    done = ask(work, "build", backend="openvino", models={})
+    assert done.error["code"] == "device" and done.error["fix"] == "one of: onnxruntime, tensorrt, trtexec"
 
 
 def test_clean_empties_its_own_folder_only(work, tmp_path):

@@ -1,6 +1,10 @@
 """TensorRT through the real agent and a fake trtexec of each family: engines are built, kept, timed, asked, and never guessed."""
 
 import re
+import sys
+import threading
+import time
+from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -9,14 +13,17 @@ import onnxruntime
 import pytest
 import tiny_models as TINY
 import trtexec
+from sshd import NAME
 
 from edgekd import targets
 from edgekd.core import DeviceError, EdgekdError, EnvironmentProblem, InputError, IntegrityError
 from edgekd.targets import MeasuringPlan
+from edgekd.targets.host import Host
 from edgekd.targets.tensorrt import connection as module
 from edgekd.targets.tensorrt.connection import TensorrtConnection
 from edgekd.targets.tensorrt.installed import installed
 from edgekd.targets.transport.local import LocalTransport
+from edgekd.targets.transport.ssh import SshTransport
 
 QUICK = MeasuringPlan(rounds=1, queries=20, discard=0, round_s=0.0)
 ORIN_NANO = {
@@ -31,9 +38,9 @@ class Device:
 
     probed: ClassVar[dict] = {}  # by version: what a probe finds is the same every time, and probing takes its time
 
-    def __init__(self, folder, transport):
-        self.root, self.home, self._transport = folder / "root", folder / "home of the device", transport
-        self.home.mkdir()
+    def __init__(self, root, home, transport):
+        self.root, self.home, self._transport = root, home, transport
+        self.home.mkdir(exist_ok=True)
         for path, content in ORIN_NANO.items():
             (self.root / path).parent.mkdir(parents=True, exist_ok=True)
             (self.root / path).write_text(content)
@@ -53,15 +60,24 @@ class Device:
         return sorted((self.home / ".cache/edgekd/engines").glob("*[0-9a-z]"))
 
 
-@pytest.fixture(params=["local"])
+@pytest.fixture
 def device(request, tmp_path, monkeypatch):
-    """Reached as the parameter says."""
-    monkeypatch.setenv("EDGEKD_DEVICE_ROOT", str(tmp_path / "root"))
-    monkeypatch.setenv("HOME", str(tmp_path / "home of the device"))
+    """Reached as this machine, or, with the parameter "ssh", through a real sshd."""
     monkeypatch.setattr(module, "WARM_UP_S", 0.02)
-    transport = LocalTransport()
-    yield Device(tmp_path, transport)
+    root = tmp_path / "root"
+    if getattr(request, "param", "local") == "ssh":
+        sshd = request.getfixturevalue("sshd")
+        sshd.restart(environment={**sshd.environment, "EDGEKD_DEVICE_ROOT": str(root)})
+        transport, home = SshTransport("jetson", Host.parse(NAME), sys.executable, sshd.config), sshd.home
+    else:
+        monkeypatch.setenv("EDGEKD_DEVICE_ROOT", str(root))
+        monkeypatch.setenv("HOME", str(tmp_path / "home of the device"))
+        transport, home = LocalTransport(), tmp_path / "home of the device"
+    yield Device(root, home, transport)
     transport.close()
+
+
+OVER_SSH = pytest.mark.parametrize("device", ["ssh"], indirect=True)
 
 
 @pytest.fixture
@@ -86,6 +102,7 @@ def engine(tmp_path, student):
     return made
 
 
+@OVER_SSH
 @pytest.mark.parametrize("version", EVERY)
 def test_every_version_builds_times_and_answers_as_onnxruntime_does(device, student, version):
     connection = device.connect(version)
@@ -94,8 +111,7 @@ def test_every_version_builds_times_and_answers_as_onnxruntime_does(device, stud
     heavy = [(layer["op"], layer["dtype"]) for layer in built.layers if layer["op"] in ("Conv", "MatMul")]
     assert heavy == [("Conv", "int8"), ("MatMul", "int8")] and all(layer["ms"] > 0 for layer in built.layers)
     measured = connection.measure({"int8": built.file}, student.image, QUICK)
-    assert (measured["facts"]["via"], measured["facts"]["clocks"]) == ("trtexec", "not told")
-    assert measured["facts"]["tensorrt"].startswith(version) and connection.most_images() == 1000
+    assert measured["facts"]["via"] == "trtexec" and measured["facts"]["tensorrt"].startswith(version) and connection.most_images() == 1000
     assert [len(times) for times in measured["rounds"]["int8"]] == [20] and min(measured["rounds"]["int8"][0]) > 0
     assert all(start < end for start, end in measured["spans"]["int8"]) and len(measured["conditions"]["between"]) == 1
     got = connection.infer(built.file, student.image)
@@ -200,6 +216,7 @@ def test_a_cut_engine_is_refused_as_such(device, student, engine):
         device.connect().infer(cut, student.image)
 
 
+@OVER_SSH
 @pytest.mark.parametrize(("how", "said"), [("no json", "no outputs"), ("cut json", "cut short"), ("killed", "killed")])
 def test_answers_that_are_missing_are_not_made_up(device, student, engine, how, said):
     with pytest.raises(DeviceError, match=said):
@@ -256,3 +273,33 @@ def test_models_take_turns_in_an_order_turned_round_every_time(device, student, 
     spans = device.connect().measure({"int8": engine(), "fp32": engine()}, student.image, plan)["spans"]
     order = sorted((start, name) for name, blocks in spans.items() for start, _ in blocks)
     assert [name for _, name in order] == ["fp32", "int8", "int8", "fp32"]
+
+
+@OVER_SSH
+def test_a_trtexec_ends_with_the_connection_it_was_asked_through(device, student, engine, sshd):
+    connection, asked = device.connect(fail={"time": "hang"}), engine()
+
+    def cut():
+        until(lambda: any("exportTimes" in _words(pid) for pid in sshd.agents()))
+        sshd.cut()
+
+    cutter = threading.Thread(target=cut)
+    cutter.start()
+    with pytest.raises(DeviceError):
+        connection.measure({"int8": asked}, student.image, QUICK)
+    cutter.join()
+    until(lambda: not sshd.agents())
+
+
+def _words(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
+
+
+def until(true):
+    deadline = time.monotonic() + 60
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
