@@ -23,15 +23,19 @@ _WHY = {
     errno.EACCES: ("permission denied", "choose a folder you may write to"),
     errno.EPERM: ("not permitted", "choose a folder you may write to"),
 }
-_NO_PLACE = (errno.EEXIST, errno.ENOTDIR, errno.ENOENT, errno.ENAMETOOLONG, errno.ELOOP)  # why a path cannot become a folder
+_NO_PLACE = (errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP)  # why nothing can be where a path says
 
 
 @contextmanager
 def disk_problems(where: Path) -> Iterator[None]:
-    """Turn OSErrors that a person can mend (full, read-only, forbidden) into EnvironmentProblem; others pass through."""
+    """Turn OSErrors that a person can mend into EnvironmentProblem (full, read-only, forbidden) or InputError (a name too long, a
+    file where a folder goes, a folder where a file goes); others pass through."""
     try:
         yield
     except OSError as error:
+        if error.errno in _NO_PLACE:
+            what, fix = "this cannot be used as it is", "name another place, or move away what lies there"
+            raise InputError(what, where=str(error.filename or where), seen=error.strerror, fix=fix) from error
         if error.errno not in _WHY:
             raise
         what, fix = _WHY[error.errno]
@@ -44,7 +48,7 @@ def make_folder(path: Path) -> None:
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            if error.errno not in _NO_PLACE:
+            if error.errno not in (*_NO_PLACE, errno.ENOENT):
                 raise
             fix = "name another folder"
             raise InputError("no folder can be made there", where=str(path), seen=error.strerror, fix=fix) from error

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from as_nobody import as_nobody
@@ -65,6 +66,17 @@ def test_a_folder_one_may_not_write_to(tmp_path):
     with as_nobody(tmp_path), pytest.raises(EnvironmentProblem, match="permission denied"):
         write_atomic(tmp_path / "a", "x")
     tmp_path.chmod(0o700)
+
+
+@pytest.mark.parametrize(
+    ("name", "do"), [("x" * 300, Path.stat), ("folder", Path.read_text), ("file", Path.mkdir), ("file/below", Path.stat)]
+)
+def test_a_place_where_nothing_can_be_is_bad_input_and_no_bug(name, do, tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError) as refused, disk_problems(tmp_path):
+        do(tmp_path / name)
+    assert refused.value.where == str(tmp_path / name)
 
 
 def test_errors_that_a_person_cannot_mend_pass_through(tmp_path):
