@@ -60,7 +60,7 @@ def _other_images(a: Document, b: Document) -> str | None:
         return "which images one of them saw was not recorded, so their numbers are not compared"
     if of_a != of_b:
         return f"they saw other images (digest {of_a[:8]} and {of_b[:8]}), so their numbers are not compared"
-    seeds = [((one.recipe or {}).get("data") or {}).get("split_seed") for one in (a, b)]
+    seeds = [dict(flat(one.recipe or {})).get("data.split_seed") for one in (a, b)]
     return None if seeds[0] == seeds[1] else "they split the images by other seeds, so their numbers are not compared"
 
 

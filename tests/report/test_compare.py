@@ -105,6 +105,13 @@ def test_another_split_is_other_images():
     assert "split" in compared(document(), other)["images"]
 
 
+@pytest.mark.parametrize("data", ["digits", [1], None])
+def test_a_recipe_without_the_shape_of_one_is_compared_by_what_it_says(data):
+    odd = document(key="2", recipe={"name": "a", "data": data})
+    assert "split" in compared(document(), odd)["images"]
+    assert compared(odd, odd)["images"] is None
+
+
 def test_what_may_be_chance_of_training_is_never_told_as_a_difference_alone():
     """Images cannot tell two seeds of one recipe from two recipes."""
     data = {"split_seed": 0}
