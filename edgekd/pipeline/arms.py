@@ -181,7 +181,7 @@ def _named(text: str) -> _Own:
     if not colon or not name.strip() or not changes or any("=" not in one for one in changes):
         fix = '--arm "no feedback: distill.method=ffkd distill.feedback_every=0"'
         raise InputError("--arm takes a name, ':' and key=value, with spaces between", where="--arm", seen=text, fix=fix)
-    if any(one.partition("=")[0] == "seed" for one in changes):
+    if any(one.partition("=")[0].strip() == "seed" for one in changes):
         raise InputError("seeds are of all arms, not of one", where="--arm", seen=text, fix="--vary seed=0,1,2")
     return _Own(name.strip(), f"--arm {name.strip()}:", changes)
 

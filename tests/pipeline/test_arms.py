@@ -86,6 +86,7 @@ def test_a_typo_in_key_or_value_is_told_before_anything_trains_at_the_option_it_
         ((), (": distill.epochs=2",), "takes a name"),
         ((), ("a: 'open",), "takes a name"),
         ((), ("a: seed=3",), "of all arms"),
+        ((), ("a: 'seed = 3'",), "of all arms"),
         ((), ("a: distill.epochs=2", "a: distill.epochs=3"), "called 'a'"),
         ((), ("a b: distill.epochs=2", "a-b: distill.epochs=3"), "too alike"),
         *(((), (f"{name}: distill.epochs=2",), "the sweep itself gives") for name in ("matched", "arms.json", "sweep.html")),
