@@ -8,7 +8,7 @@ from pathlib import Path
 from edgekd import targets
 from edgekd.core import InputError, RecipeError
 from edgekd.models.names import check_model
-from edgekd.recipe import TEACHER_LEARNS, Recipe, batches_of, error_at, missing_files, part_of_batch
+from edgekd.recipe import TEACHER_LEARNS, Recipe, Training, batches_of, error_at, missing_files, part_of_batch
 from edgekd.stages.parallel import trains
 
 
@@ -27,17 +27,22 @@ def reach_of(recipe: Recipe, given: Sequence[str] = (), ssh_config: Path | None 
 
 
 def require_enough_images(recipe: Recipe, images: int, stages: Collection[str]) -> None:
-    """Raises InputError: one of these stages, by name, cannot train on so many images, or it would, but without the feedback
-    that the recipe asks for."""
-    for name in ("teacher", "distill"):
+    """Raises InputError: one of these stages, by name, cannot train on so many images, or not on so many devices, or it would,
+    but without the feedback that the recipe asks for."""
+    for name in ("teacher", "distill", "quantize"):
         section = getattr(recipe, name)
         if name not in stages or not trains(name, recipe):
             continue
-        if images < section.least_batch:
-            what = f"{name} needs batches of at least {section.least_batch} images, and there are fewer to train on"
+        least = section.least_batch if isinstance(section, Training) else 2  # one has no batch statistics
+        if images < least:
+            what = f"{name} needs batches of at least {least} images, and there are fewer to train on"
             raise InputError(what, where="data", seen=str(images), fix="more train images, or a larger data.train_per_class")
+        count, size = batches_of(images, section.batch_size)
+        if size % (devices := recipe.compute.devices):
+            what = f"all train images are one batch of {name}, which cannot be parted equally among {devices} devices"
+            fix = f"a multiple of {devices} that is at most {size}, or another compute.devices"
+            raise error_at(recipe, f"{name}.batch_size", what, seen=f"{size} images", fix=fix)
         if isinstance(section, TEACHER_LEARNS) and section.feedback_every and not section.feedback_comes(images):
-            count, size = batches_of(images, section.batch_size)
             what = "feedback never comes: no turn of the teacher falls between feedback_start and feedback_stop"
             seen = f"{section.epochs} epochs of {count} steps of {size} images, feedback_every {section.feedback_every}"
             fix = "more epochs, a smaller feedback_every, or feedback_every: 0"

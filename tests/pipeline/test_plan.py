@@ -122,3 +122,13 @@ def test_a_training_that_its_images_do_not_allow_is_told_by_check_and_by_a_run_b
     walk = Runner(recipe, tmp_path / "run", Store(tmp_path / "store"), lambda event: None, Control()).walk()
     assert what in str(walk.error) and not list((tmp_path / "run").glob("*/*"))
     require_enough_images(recipe, 2, {"sketch", "preflight"})  # which train nothing
+
+
+@pytest.mark.parametrize("stage", ["teacher", "distill", "quantize"])
+def test_devices_that_cannot_part_all_the_images_there_are_are_told_before_anything_trains(stage, tmp_path):
+    overrides = ("compute.devices=4", "teacher.batch_size=64", "quantize.mode=qat", f"{stage}.batch_size=128")
+    recipe = loads(RECIPE, "plan.yaml", tmp_path, overrides)
+    with pytest.raises(InputError, match=f"one batch of {stage}") as refused:
+        require_enough_images(recipe, 70, {"teacher", "distill", "quantize"})
+    assert refused.value.fix == "a multiple of 4 that is at most 70, or another compute.devices"
+    require_enough_images(recipe, 200, {"teacher", "distill", "quantize"})
