@@ -9,7 +9,7 @@ from edgekd.models.names import check_model, known_models
 
 if TYPE_CHECKING:
     from edgekd.models.head import head_parameters, train_only_head
-    from edgekd.models.inference import count_parameters, fold_for_inference, freeze, logits
+    from edgekd.models.inference import count_macs, count_parameters, fold_for_inference, freeze, logits
     from edgekd.models.onnx_teacher import OnnxTeacher, adopt_onnx
     from edgekd.models.registry import ModelSpec, create, spec_of
     from edgekd.models.state import load_state, save_state
@@ -20,6 +20,7 @@ __all__ = [
     "OnnxTeacher",
     "adopt_onnx",
     "check_model",
+    "count_macs",
     "count_parameters",
     "create",
     "fold_for_inference",
@@ -38,7 +39,7 @@ __all__ = [
 
 _HOMES = {
     "head": ("head_parameters", "train_only_head"),
-    "inference": ("count_parameters", "fold_for_inference", "freeze", "logits"),
+    "inference": ("count_macs", "count_parameters", "fold_for_inference", "freeze", "logits"),
     "onnx_teacher": ("OnnxTeacher", "adopt_onnx"),
     "registry": ("ModelSpec", "create", "spec_of"),
     "state": ("load_state", "save_state"),

@@ -42,6 +42,24 @@ def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
+def count_macs(model: nn.Module, image_size: tuple[int, int]) -> int:
+    """Multiply-accumulates of convolutions and linear layers for one image of so many pixels (h, w); run once, in eval mode."""
+    found: list[int] = []
+
+    def count(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        each = layer.weight[0].numel() if isinstance(layer, (nn.Conv2d, nn.Linear)) else 0  # of one number of the output
+        found.append(output.numel() * each)
+
+    layers = [layer for layer in model.modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    try:
+        logits(model, [(torch.zeros(1, 3, *image_size), torch.zeros(1))])
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return sum(found)
+
+
 def freeze(model: nn.Module) -> nn.Module:
     """In eval mode, no parameter wants a gradient; the model itself is changed and returned."""
     return model.eval().requires_grad_(False)

@@ -22,7 +22,8 @@ from edgekd.core.files import write_atomic, write_json
 from edgekd.core.signals import interruptible, undisturbed
 from edgekd.pipeline.control import Control
 from edgekd.pipeline.document import run_document
-from edgekd.pipeline.runner import Listener, Runner
+from edgekd.pipeline.making import Listener
+from edgekd.pipeline.runner import Runner
 from edgekd.pipeline.store import Store
 from edgekd.pipeline.worker import GRACE_S
 from edgekd.recipe import Recipe

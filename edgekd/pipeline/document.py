@@ -35,6 +35,7 @@ def run_document(walk: Walk, recipe: Recipe, run_dir: Path, *, resume: list[str]
         "resume": shlex.join(resume),
         "unmeasured": [target.name for target in target_verdicts(walk, recipe) if target.verdict.value == "NOT_MEASURED"],
         "targets": [target.as_json() for target in target_verdicts(walk, recipe)],
+        **({"fit": walk.fit.as_json()} if walk.fit else {}),
         "stages": [_row(row) for row in walk.rows],
         **({"bundle": str(run_dir / "bundle")} if made and verdict is not Verdict.FAIL else {}),
         "report": str(run_dir / "report.html"),

@@ -7,6 +7,7 @@ the step's notes tell it.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import platform
 from collections.abc import Mapping
@@ -38,6 +39,12 @@ class Keys:
         self.reach = reach or targets.reach_of(recipe.targets)
         self.not_measured = targets.why_not_measured(recipe.targets, self.reach)
         self._identities: dict[str, Mapping[str, Any]] = {}
+
+    def of(self, recipe: Recipe) -> Keys:
+        """The keys of the same recipe with another student or image size: of the same images and devices, asked once."""
+        other = copy.copy(self)
+        other.recipe = recipe
+        return other
 
     @cached_property
     def described(self) -> data.Description:
@@ -111,7 +118,7 @@ def deciding_bounds(step: Step, recipe: Recipe) -> Any:
     if step.stage.name == "quantize" and recipe.quantize.mode == "auto":
         return recipe.gates.get("quantize")
     if step.stage.name in ("preflight", "benchmark"):
-        return targets.plan_for(recipe.gates_of(step.stage.name, step.target)).as_json()
+        return targets.plan_for(recipe.gates_timed_for(step.stage.name, step.target)).as_json()
     return None
 
 

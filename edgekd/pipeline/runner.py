@@ -2,44 +2,34 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import time
-import traceback
-from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from edgekd import data, targets
-from edgekd.core import (
-    EdgekdError,
-    EnvironmentProblem,
-    InputError,
-    Interrupted,
-    Outcome,
-    Verdict,
-    digest,
-)
-from edgekd.core.files import disk_problems
+from edgekd.core import EdgekdError, Interrupted, Outcome, Verdict, digest
+from edgekd.core.files import disk_problems, write_json
 from edgekd.core.lock import locked
-from edgekd.pipeline.chain import OPEN_TEST, Step, needed_steps, steps
+from edgekd.pipeline import chain
+from edgekd.pipeline.chain import Step, needed_steps, steps
 from edgekd.pipeline.control import Control
-from edgekd.pipeline.judging import judgements, to_be_renewed
-from edgekd.pipeline.keys import Keys, key_of
+from edgekd.pipeline.fit import Fit
+from edgekd.pipeline.fitting import fitted
+from edgekd.pipeline.judging import judgements
+from edgekd.pipeline.keys import Keys
+from edgekd.pipeline.making import Listener, Maker
 from edgekd.pipeline.ready import require_enough_images, require_ready
 from edgekd.pipeline.state import Openings, State
-from edgekd.pipeline.store import Store, Stored
+from edgekd.pipeline.store import Store
 from edgekd.pipeline.walk import Row, Walk
 from edgekd.pipeline.worker import Worker
-from edgekd.recipe import Recipe
-from edgekd.stages import Context, Input, smoke
-from edgekd.stages.worker import call_stage
+from edgekd.recipe import Recipe, at_rung
+from edgekd.stages import Input, smoke
 
-LEAST_FREE_BYTES = 200 * 2**20  # a run of the shipped recipe writes about 120 MB
-Listener = Callable[[Mapping[str, Any]], None]
+FIT_FILE = "fit.json"
 
 
 def store_of(run_dir: Path, default_runs: Path) -> Path:
@@ -66,6 +56,7 @@ class Runner:
         self.openings = Openings(store.folder / "test_opened.json")
         self.not_measured = self.keys.not_measured
         self.rows: dict[Step, Row] = {}
+        self.fit: Fit | None = None
 
     def walk(self) -> Walk:
         """Run, reuse or skip every step. Errors of a step end the walk and are returned in it. What keeps a walk from starting
@@ -74,14 +65,22 @@ class Runner:
         error: EdgekdError | None = None
         described: data.Description | None = None
         with locked(self.run_dir / ".lock", f"the run {self.run_dir}"), Worker(self.run_dir / "worker.log") as worker:
-            self._require_what_comes_before()
+            maker = Maker(self.keys, self.store, self.control, worker, self.openings, self.listen)
+            if self.recipe.fit is not None and self.control.takes_as_it_is(
+                Step(chain.STAGES["preflight"])
+            ):  # what was measured before chooses the same again
+                maker = self._fitted(maker)
+            self._require_what_comes_before(maker)
             self.state.claim(smoke=self.control.smoke)
             try:
                 described = self._described()
                 require_enough_images(self.recipe, described.counts["train"], {step.stage.name for step in self.wanted})
+                maker = self._fitted(maker)
                 for _, of_stage in groupby(self.steps, key=lambda step: step.stage):
+                    if self.fit is not None and self.fit.chosen is None:
+                        break
                     for step in (step for step in of_stage if step in self.wanted):
-                        self._take(step, worker)
+                        self._take(step, maker)
                     if self._failed() and not self.control.keep_going:
                         break
             except EdgekdError as problem:
@@ -91,8 +90,29 @@ class Runner:
             rows = tuple(self.rows.get(step) or self._not_reached(step, error) for step in self.steps)
             if self._failed() or not isinstance(error, Interrupted):
                 self._withdraw_bundle(rows, described)
+            self._keep_fit()
         opened = self.openings.of(described.digest) if described else None
-        return Walk(rows, error, self.not_measured, self.control, opened, described)
+        return Walk(rows, error, self.not_measured, self.control, opened, described, self.fit)
+
+    def _fitted(self, maker: Maker) -> Maker:
+        """Of a recipe with a ladder, choose the rung that fits, once; what comes after knows its width and image size only."""
+        if self.recipe.fit is None:
+            return maker
+        self.fit = fitted(maker)
+        self.listen({"event": "note", "text": f"fit: {self.fit.why}"})
+        if self.fit.chosen is None:
+            return maker
+        self.recipe = at_rung(self.recipe, self.fit.chosen)
+        maker = maker.of(self.recipe)
+        self.keys = maker.keys
+        return maker
+
+    def _keep_fit(self) -> None:
+        """fit.json: choice and curve; an earlier walk's goes where this one has none."""
+        if self.fit is not None:
+            write_json(self.run_dir / FIT_FILE, self.fit.as_json())
+        else:
+            (self.run_dir / FIT_FILE).unlink(missing_ok=True)
 
     def _described(self) -> data.Description:
         """The images; where the run before this one in the folder had others, their notes say so, and so does the log at once."""
@@ -103,19 +123,18 @@ class Runner:
         self.listen({"event": "note", "text": changed})
         return replace(described, notes=(*described.notes, changed))
 
-    def _require_what_comes_before(self) -> None:
+    def _require_what_comes_before(self, maker: Maker) -> None:
         """With ``--from``: raise InputError unless every step before it is in the store; nothing is trained by surprise."""
+        if self.recipe.fit is not None:  # the rungs are asked for one by one, and what they lack is told then
+            return
         outcomes: dict[Step, Outcome] = {}
         for step in (one for one in self.steps if self.control.takes_as_it_is(one) and not self.keys.why_not_taken(one)):
-            parts = self.keys.parts(step, {need.name: outcomes[need] for need in self._inputs_of(step)})
-            stored = self.store.find(key_of(parts))
-            if stored is None:
-                what = f"the walk cannot start at {self.control.start}: no finished {step.name} of this recipe is in the store"
-                fix = f"give --until {step.stage.name} in place of --from {self.control.start} to make it"
-                raise InputError(what, where="--from", seen=f"key {key_of(parts)}", fix=fix)
-            outcomes[step] = stored.outcome
+            given = {need.name: outcomes[need] for need in self._inputs_of(step)}
+            outcomes[step] = maker.require_stored(step, given).outcome
 
     def _failed(self) -> bool:
+        if self.fit is not None and self.fit.verdict is Verdict.FAIL:
+            return True
         return any(judged.verdict is Verdict.FAIL for row in self.rows.values() for judged in row.judgements)
 
     def _withdraw_bundle(self, rows: tuple[Row, ...], described: data.Description | None) -> None:
@@ -129,7 +148,7 @@ class Runner:
                 now_of = ""
             self.state.bundle_is_of(now_of)
 
-    def _take(self, step: Step, worker: Worker) -> None:
+    def _take(self, step: Step, maker: Maker) -> None:
         if why := self.keys.why_not_taken(step):
             self._finish(Row(step, "skipped", why=why))
             return
@@ -140,70 +159,16 @@ class Runner:
         started = time.monotonic()
         try:
             with disk_problems(self.run_dir):
-                inputs = {need.name: self.rows[need] for need in self._inputs_of(step)}
-                parts = self.keys.parts(step, {name: row.outcome for name, row in inputs.items()})
-                key = key_of(parts)
-                stored = self._reusable(step, key)
-                status = "cached" if stored else "done"
-                if stored is None:
-                    stored = self._make(step, key, parts, inputs, worker)
-                self.store.place(stored, self.run_dir / step.name)
+                given = {need.name: Input(self.rows[need].outcome, self.run_dir / need.name) for need in self._inputs_of(step)}
+                taken = maker.take(step, given, step.name)
+                self.store.place(taken.stored, self.run_dir / step.name)
         except EdgekdError as problem:
-            if problem.where == step.stage.entry:
-                problem.where = step.name  # what a person calls it
-            if problem.__cause__ is not None and problem.code == EdgekdError.code:  # a bug in a stage that ran here
-                worker.write_down(problem, "".join(traceback.format_exception(problem)))
             self._finish(Row(step, "failed", seconds=time.monotonic() - started, why=str(problem)))
             raise
-        age = stored.age_s if status == "cached" else None
+        stored, age = taken.stored, None if taken.made else taken.stored.age_s
+        status = "done" if taken.made else "cached"
         why = f"files and commands only: {self.not_measured[step.target]}" if step.target in self.not_measured else None
-        self._finish(Row(step, status, stored.outcome, (), key, stored.seconds, age, why, parts["source"]))
-
-    def _reusable(self, step: Step, key: str) -> Stored | None:
-        """What the store has of this step, unless it is to be made again."""
-        stored = None if self.control.makes_again(step) else self.store.find(key)
-        while self.store.set_aside:
-            rest = f"it is made again, the rest is {self.store.set_aside.pop()}"
-            self.listen({"event": "note", "text": f"{step.name}: its stored result was damaged; {rest}"})
-        if stored and not self.control.takes_as_it_is(step) and to_be_renewed(step, stored.outcome, self.recipe):
-            return None
-        return stored
-
-    def _make(self, step: Step, key: str, parts: Mapping[str, Any], inputs: Mapping[str, Row], worker: Worker) -> Stored:
-        self._require_disk()
-        wait_s = math.inf if self.control.exams else 0.0
-        with self.store.lock(key, wait_s=wait_s), self.store.new_folder(key) as folder:
-            if self.control.exams and (stored := self._reusable(step, key)) is not None:  # made while this one waited
-                return stored
-            started = time.monotonic()
-            if step.stage.name in OPEN_TEST and not self.control.smoke:
-                self.openings.add(self.keys.described.digest)
-            if step.stage.torch:
-                outcome = worker.run(self._request(step, key, folder, inputs), lambda event: self._progress(step, event))
-            else:
-                worker.close()  # its memory is free, and nothing of ours computes, before a device is timed
-                given = {name: Input(row.outcome, self.run_dir / row.step.name) for name, row in inputs.items()}
-                say: Listener = lambda event: self._progress(step, event)  # noqa: E731
-                cache, smoke = self.store.folder, self.control.smoke
-                context = Context(self.recipe, folder, given, step.target, cache, say, smoke=smoke, reach=self.keys.reach)
-                outcome = call_stage(step.stage.entry, context)
-            return self.store.commit(key, folder, outcome, time.monotonic() - started, parts)
-
-    def _request(self, step: Step, key: str, folder: Path, inputs: Mapping[str, Row]) -> dict[str, Any]:
-        return {
-            "entry": step.stage.entry,
-            "recipe": {**self.recipe.as_json(), "folder": str(self.recipe.folder)},
-            "folder": str(folder.resolve()),
-            "target": step.target,
-            "cache": str(self.store.folder.resolve()),
-            "smoke": self.control.smoke,
-            "last": step.stage.name == self.control.until,
-            "checkpoint": str(self.store.checkpoint(key).resolve()),
-            "inputs": {
-                name: {"outcome": row.outcome.as_json(), "folder": str((self.run_dir / row.step.name).resolve())}
-                for name, row in inputs.items()
-            },
-        }
+        self._finish(Row(step, status, stored.outcome, (), taken.key, stored.seconds, age, why, taken.parts["source"]))
 
     def _inputs_of(self, step: Step) -> list[Step]:
         measured = tuple(name for name in self.target_names if name not in self.not_measured)
@@ -212,6 +177,8 @@ class Runner:
     def _not_reached(self, step: Step, error: EdgekdError | None) -> Row:
         if why_not := self.keys.why_not_taken(step):
             why = why_not
+        elif error is None and self.fit is not None and self.fit.chosen is None:
+            why = "no rung of the ladder fits" if self.fit.verdict is Verdict.FAIL else "no rung of the ladder was chosen"
         elif step not in self.wanted:
             why = f"after --until {self.control.until}"
         else:
@@ -224,16 +191,3 @@ class Runner:
 
     def _judged(self, row: Row) -> Row:
         return replace(row, judgements=judgements(row.step, row.outcome, self.recipe, smoke=self.control.smoke))
-
-    def _progress(self, step: Step, event: Mapping[str, Any]) -> None:
-        self.listen({"event": "progress", "step": step.name, **event})
-
-    def _require_disk(self) -> None:
-        self.store.folder.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(self.store.folder).free
-        if free < LEAST_FREE_BYTES:
-            need = f"{LEAST_FREE_BYTES / 2**20:.0f} MB"
-            fix = "free some space, or choose another --run-dir"
-            raise EnvironmentProblem(
-                f"less than {need} free on the disk", where=str(self.store.folder), seen=f"{free / 2**20:.0f} MB", fix=fix
-            )

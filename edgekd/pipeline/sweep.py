@@ -23,8 +23,9 @@ from edgekd.pipeline.arms import Arm, Asked, arms_of, chosen, with_epochs
 from edgekd.pipeline.chain import CHAIN, STAGES, Step, steps
 from edgekd.pipeline.document import environment
 from edgekd.pipeline.keys import Keys, key_of
+from edgekd.pipeline.making import Listener
 from edgekd.pipeline.plan import PlannedStep, planned_steps
-from edgekd.pipeline.runner import Listener, store_of
+from edgekd.pipeline.runner import store_of
 from edgekd.pipeline.state import Openings, remembered
 from edgekd.pipeline.store import Store
 from edgekd.recipe import Recipe

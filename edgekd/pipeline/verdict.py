@@ -37,6 +37,8 @@ def target_verdicts(walk: Walk, recipe: Recipe) -> tuple[TargetVerdict, ...]:
         measured = any(row.step.stage.name == "benchmark" and row.outcome.measurements for row in rows)
         if name in walk.not_measured:
             verdict, why = Verdict.NOT_MEASURED, walk.not_measured[name]
+        elif walk.fit is not None and walk.fit.missed_by(name):
+            verdict, why = Verdict.FAIL, "no rung of the ladder holds its bounds"
         elif not measured:
             failed = Verdict.FAIL in judged
             reason = next((row.why for row in rows if row.status == "failed"), None) or "its benchmark did not run"
@@ -63,9 +65,9 @@ def run_verdict(walk: Walk, recipe: Recipe) -> tuple[Verdict | None, int]:
     judged = [judgement.verdict for row in counted for judgement in row.judgements]
     if walk.error is not None:
         return None, walk.error.exit_code
-    if Verdict.FAIL in judged:
+    if Verdict.FAIL in judged or (walk.fit is not None and walk.fit.verdict is Verdict.FAIL):
         return Verdict.FAIL, EXIT_OF[Verdict.FAIL]
-    if walk.control.smoke:
+    if walk.control.smoke or (walk.fit is not None and walk.fit.chosen is None):
         return undecided
     until = walk.control.until
     if until is not None and any(row.status == "skipped" and row.step.target not in walk.not_measured for row in walk.rows):

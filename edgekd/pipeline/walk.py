@@ -9,6 +9,7 @@ from edgekd.core import EdgekdError, Judgement, Outcome
 from edgekd.data import Description
 from edgekd.pipeline.chain import Step
 from edgekd.pipeline.control import Control
+from edgekd.pipeline.fit import Fit
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class Row:
 class Walk:
     """A walked chain: a row for every step of it, also those not reached, and the error that ended it early, if one did.
 
-    not_measured: {target: why} of those that cannot be measured here. test_opened: by all runs that share the store.
+    not_measured: {target: why} of those that cannot be measured here. test_opened: by all runs that share the store. fit: of a
+    recipe with a ladder, which rung was chosen and why.
     """
 
     rows: tuple[Row, ...]
@@ -43,3 +45,4 @@ class Walk:
     control: Control
     test_opened: int | None
     described: Description | None
+    fit: Fit | None = None

@@ -5,7 +5,7 @@
 
 from edgekd.recipe.distill import KD, SLD, TEACHER_LEARNS, Label, Nothing
 from edgekd.recipe.document import json_schema
-from edgekd.recipe.fit import Fit, Rung, at_rung, bounds_to_fit, ladder
+from edgekd.recipe.fit import Fit, Rung, asked_in_full, at_rung, bounds_to_fit, ladder
 from edgekd.recipe.loading import error_at, load, load_arm, loads, missing_files
 from edgekd.recipe.metrics import STAGES, Metric, StageMetrics
 from edgekd.recipe.schema import Compute, Data, Quantize, Recipe, Student, TargetSpec, Teacher
@@ -31,6 +31,7 @@ __all__ = [
     "TargetSpec",
     "Teacher",
     "Training",
+    "asked_in_full",
     "at_rung",
     "batches_of",
     "bounds_to_fit",

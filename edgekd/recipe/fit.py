@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
 from edgekd.core import Gate
+from edgekd.recipe.gates import nested
 from edgekd.recipe.problem import Problem, Problems
 from edgekd.recipe.section import ImageSize, Section
 
@@ -137,3 +138,10 @@ def bounds_to_fit(recipe: Recipe, target: str) -> tuple[Gate, ...]:
         if gate.metric == metric and gate.bound == "max" and gate.waive is None
     ]
     return (*recipe.latency_bounds(target), *sizes)
+
+
+def asked_in_full(recipe: Recipe) -> Recipe:
+    """The recipe for timing a student that is too slow all the same: its bounds are waived, and no look is cut short. Keys are
+    the same."""
+    gates = [replace(gate, waive=gate.waive or "how slow it is was asked") for gate in recipe.gate_list()]
+    return recipe.model_copy(update={"gates": nested(gates)})

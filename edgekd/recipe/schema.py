@@ -362,13 +362,16 @@ class Recipe(Section):
         """The gates on one step."""
         return tuple(gate for gate in self.gate_list() if (gate.stage, gate.target) == (stage, target))
 
-    def latency_bounds(self, target: str | None) -> tuple[Gate, ...]:
-        """What a query of this target may take by any gate: preflight's on a percentile, else benchmark's. A waived one stops
-        nothing."""
+    def _latency_gates(self, target: str | None) -> tuple[Gate, ...]:
+        """What a query of this target may take: preflight's own bounds on a percentile, else benchmark's."""
         own = self.gates_of("preflight", target)
         replaced = {gate.metric for gate in own}
         gates = [*own, *(gate for gate in self.gates_of("benchmark", target) if gate.metric not in replaced)]
-        return tuple(one for one in gates if one.metric.startswith("latency_ms.") and one.bound == "max" and one.waive is None)
+        return tuple(one for one in gates if one.metric.startswith("latency_ms.") and one.bound == "max")
+
+    def latency_bounds(self, target: str | None) -> tuple[Gate, ...]:
+        """What no percentile of this target's queries may exceed, whichever stage asks. A waived one stops nothing."""
+        return tuple(gate for gate in self._latency_gates(target) if gate.waive is None)
 
     def tightest_latency(self, target: str | None) -> Gate | None:
         """The least of ``latency_bounds``."""
@@ -376,7 +379,7 @@ class Recipe(Section):
 
     def gates_timed_for(self, stage: str, target: str | None) -> tuple[Gate, ...]:
         """The gates that a step must time enough queries for. Preflight is also asked the benchmark's bounds on latency."""
-        return (*self.gates_of(stage, target), *(self.latency_bounds(target) if stage == "preflight" else ()))
+        return (*self.gates_of(stage, target), *(self._latency_gates(target) if stage == "preflight" else ()))
 
     def as_json(self) -> dict[str, Any]:
         """JSON types only, defaults filled in: the same for the same recipe whatever its comments, order, folder or omissions.

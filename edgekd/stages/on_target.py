@@ -21,7 +21,7 @@ def resolved(context: Context) -> targets.Target:
 
 def plan_of(context: Context, stage: str) -> targets.MeasuringPlan:
     """As much timing as the step's gates need; in a smoke run next to none."""
-    return targets.LEAST if context.smoke else targets.plan_for(context.recipe.gates_of(stage, context.target))
+    return targets.LEAST if context.smoke else targets.plan_for(context.recipe.gates_timed_for(stage, context.target))
 
 
 def files_for(target: targets.Target, identity: Mapping[str, Any], made: Input) -> dict[str, Path]:

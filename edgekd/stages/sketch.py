@@ -38,7 +38,8 @@ def run(context: Context) -> Outcome:
     example = context.folder / "example.npy"
     np.save(example, inputs[:1])
     artifacts = [context.keep(flavour, path) for flavour, path in paths.items()]
-    return Outcome((*artifacts, context.keep("example", example)), (), {"parameters": models.count_parameters(network)})
+    size = {"parameters": models.count_parameters(network), "macs": models.count_macs(network, quantized.image_size)}
+    return Outcome((*artifacts, context.keep("example", example)), (), size)
 
 
 def settled(network: nn.Module, inputs: NDArray[np.float32]) -> nn.Module:

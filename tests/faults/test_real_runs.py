@@ -13,7 +13,7 @@ from small_chain import document_of, edgekd, statuses
 
 # The stages before the first training have nothing to do with these faults, and time a device.
 NO_SKETCH = (
-    "import edgekd.pipeline.chain as c, edgekd.pipeline.runner as r; "
+    "import edgekd.pipeline.chain as c, edgekd.pipeline.making as r; "
     "c.CHAIN = r.CHAIN = tuple(stage for stage in c.CHAIN if stage.name not in ('sketch', 'preflight')); "
 )
 

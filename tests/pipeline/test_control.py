@@ -8,7 +8,7 @@ from click.testing import CliRunner
 
 from edgekd.cli import main
 from edgekd.core import InputError, Verdict
-from edgekd.pipeline import Stage, chain, requiring, run_verdict, runner, target_verdicts, to_go_on, verdict
+from edgekd.pipeline import Stage, chain, making, requiring, run_verdict, target_verdicts, to_go_on, verdict
 from edgekd.pipeline.keys import Keys
 from edgekd.recipe import loads
 from edgekd.stages.smoke import images_kept, shortened
@@ -86,7 +86,7 @@ def test_from_and_until_make_one_stage_again(walk):
 
 def test_from_takes_what_was_measured_under_suspect_conditions_as_it_is(walk, monkeypatch):
     walk()
-    monkeypatch.setattr(runner, "to_be_renewed", lambda step, outcome, recipe: step.stage.per_target)
+    monkeypatch.setattr(making, "to_be_renewed", lambda step, outcome, recipe: step.stage.per_target)
     assert what_ran(walk, start="bundle")[1] == ["bundle"]
     assert what_ran(walk)[1] == ["cpu/benchmark"]
 

@@ -152,7 +152,7 @@ def test_changed_code_of_a_room_changes_the_key(walk, monkeypatch):
 
 def test_a_measurement_under_suspect_conditions_is_taken_again_and_one_that_is_not_is_kept(walk, monkeypatch):
     walk()
-    monkeypatch.setattr("edgekd.pipeline.runner.to_be_renewed", lambda step, outcome, recipe: step.name == "distill")
+    monkeypatch.setattr("edgekd.pipeline.making.to_be_renewed", lambda step, outcome, recipe: step.name == "distill")
     assert statuses(walk()) == ["cached", "done"]
     assert walk.calls() == ["teacher", "distill", "distill"]
     assert not list((walk.folder / "store").glob("*damaged*"))

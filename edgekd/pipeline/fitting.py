@@ -1,0 +1,99 @@
+"""Climbing the ladder: rungs are sketched and timed as the chain itself would, until the largest that fits is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from edgekd.core import Judgement, Outcome, Verdict
+from edgekd.pipeline import chain
+from edgekd.pipeline.chain import Step
+from edgekd.pipeline.fit import Fit, Tried, first_that_fits, judged_with_margin, words_for
+from edgekd.pipeline.making import Maker, Renewed
+from edgekd.pipeline.walk import Row
+from edgekd.recipe import Recipe, Rung, asked_in_full, at_rung, bounds_to_fit, ladder
+from edgekd.stages import Input
+
+
+def bounded_targets(recipe: Recipe, not_measured: Mapping[str, str]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Targets with a bound a rung can miss: those to be asked, and {target: why} of those that cannot be measured."""
+    bounded = [target for target in recipe.targets if bounds_to_fit(recipe, target)]
+    not_asked = {target: not_measured[target] for target in bounded if target in not_measured}
+    return tuple(target for target in bounded if target not in not_asked), not_asked
+
+
+def fitted(maker: Maker) -> Fit:
+    """Ask the targets and choose. maker: of a recipe with a ladder.
+
+    A smoke run asks nothing and takes the smallest rung; so does, in the end, a walk that keeps going where none fits.
+    Raises what sketch and preflight raise; InputError where the walk starts later and an answer is not in the store.
+    """
+    recipe, control = maker.keys.recipe, maker.control
+    rungs, margin = ladder(recipe), recipe.fit.margin if recipe.fit else 0.0
+    targets, not_asked = bounded_targets(recipe, maker.keys.not_measured)
+    if control.smoke:
+        why = f"{rungs[-1].name}: a smoke run takes the smallest rung and asks no other"
+        return Fit(rungs, (), rungs[-1], Verdict.INCONCLUSIVE, why, margin, not_asked)
+    if not targets:
+        absent = "; ".join(f"{target}: {why}" for target, why in not_asked.items())
+        why = f"no target that has a bound can be measured, so no rung can be chosen ({absent})"
+        return Fit(rungs, (), None, Verdict.INCONCLUSIVE, why, margin, not_asked)
+    tried: dict[int, Tried] = {}
+
+    def fits(at: int) -> bool:
+        tried[at] = _tried(maker, rungs[at], targets, margin, last=at == len(rungs) - 1)
+        return tried[at].verdict is Verdict.PASS
+
+    at = first_that_fits(len(rungs), fits)
+    chosen = None if at is None else rungs[at]
+    asked = tuple(one for _, one in sorted(tried.items()))
+    why = words_for(rungs, asked, chosen, margin)
+    verdict = Verdict.PASS if chosen else tried[len(rungs) - 1].verdict
+    if chosen is None and control.keep_going:
+        chosen, why = rungs[-1], f"{why}; --keep-going goes on with it"
+    if not_asked:
+        why += f"; {', '.join(not_asked)} was not asked, and may ask for a smaller one once connected"
+    return Fit(rungs, asked, chosen, verdict, why, margin, not_asked)
+
+
+def _tried(maker: Maker, rung: Rung, targets: tuple[str, ...], margin: float, *, last: bool) -> Tried:
+    """Sketch the rung and time it on every target asked. last: the smallest, which is timed in full also if it is too slow:
+    how slow is what a report must say if nothing fits."""
+    recipe = at_rung(maker.keys.recipe, rung)
+    own, sketching = maker.of(recipe), Step(chain.STAGES["sketch"])
+    sketch = _step(own, sketching, {}, rung)
+    given = {sketching.name: Input(sketch.outcome, maker.store.folder / str(sketch.key))}
+    taken = {sketching.name: sketch}
+    judged: list[Judgement] = []
+    for target in targets:
+        step = Step(chain.STAGES["preflight"], target)
+
+        def undecided(step: Step, outcome: Outcome, recipe: Recipe, target: str = target) -> bool:
+            """A number that decides nothing is measured again: it was suspect, or of a look that another bound cut short."""
+            verdicts = [one.verdict for one in judged_with_margin(recipe, target, outcome, margin)]
+            open_ones = {Verdict.INCONCLUSIVE, *([Verdict.NOT_MEASURED] if outcome.notes.get("cut_short") else [])}
+            return Verdict.FAIL not in verdicts and bool(open_ones & {*verdicts})
+
+        row = _step(own, step, given, rung, undecided)
+        if last and row.outcome.notes.get("cut_short") and not maker.control.takes_as_it_is(step):
+            in_full = maker.of(asked_in_full(recipe))
+            row = _step(in_full, step, given, rung, lambda step, outcome, recipe: bool(outcome.notes.get("cut_short")))
+        taken[step.name] = row
+        judged += judged_with_margin(recipe, target, row.outcome, margin)
+    facts, keys = sketch.outcome.notes, {name: str(row.key) for name, row in taken.items()}
+    cached = all(row.status == "cached" for row in taken.values())
+    return Tried(rung, tuple(judged), facts.get("parameters"), facts.get("macs"), keys, cached)
+
+
+def _step(maker: Maker, step: Step, given: Mapping[str, Input], rung: Rung, renewed: Renewed | None = None) -> Row:
+    """Take one step of a rung; heard of under a name that tells the rung."""
+    name = f"fit, {rung.name}: {step.name}"
+    maker.listen({"event": "start", "step": name})
+    row = Row(step, "failed")
+    try:
+        taken = maker.take(step, given, name, renewed)
+        row = Row(step, "done" if taken.made else "cached", taken.stored.outcome, (), taken.key, taken.stored.seconds)
+        row = replace(row, age_s=taken.stored.age_s)
+        return row
+    finally:
+        maker.listen({"event": "end", "step": name, "status": row.status, "row": row})
