@@ -13,7 +13,7 @@ from edgekd.core import Measurement, Outcome, paired_drop, share
 from edgekd.stages.accuracy import right
 from edgekd.stages.context import Context
 from edgekd.stages.images import open_images
-from edgekd.stages.latency import keep_timing, power_of, slower_than_float, throughput, times
+from edgekd.stages.latency import keep_timing, power_of, slower_than_float, throughput, times, timing_facts
 from edgekd.stages.on_target import files_for, plan_of, resolved, what_runs
 from edgekd.stages.signal import parity
 
@@ -40,7 +40,7 @@ def run(context: Context) -> Outcome:
         timed, suspect = targets.measure_calmly(device, runs, example, plan_of(context, "benchmark"))
         context.say({"done": 2, "total": 3, "note": "comparing with every node run as written"})
         as_written = _as_written(device, target, files[name], tested, images.preprocessing)
-    facts = {"model": runs[name].name, "threads": target.threads, "batch": 1, **timed.get("facts", {})}
+    facts = {"model": runs[name].name, **timing_facts(target, identity, timed)}
     measurements = (
         *accuracies(name, logits, tested.labels),
         *times(name, {one: path.name for one, path in runs.items()}, timed["rounds"], suspect, facts),

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from edgekd import targets
 from edgekd.core import Artifact, Measurement, over_rounds, percentile_over_rounds
 from edgekd.core.statistics import percentile_by_rank
 from edgekd.stages.context import Context
@@ -20,6 +21,12 @@ def latencies(group: str, rounds_ms: Rounds, suspect: Sequence[str], facts: Mapp
     """p50, p90 and p99 of single queries, each with the rounds' spread."""
     measured = [percentile_over_rounds(f"{group}.{name}", rounds_ms, q, **facts) for name, q in PERCENTILES.items()]
     return tuple(suspected(one, suspect) for one in measured)
+
+
+def timing_facts(target: targets.Target, identity: Mapping[str, Any], timed: Mapping[str, Any]) -> dict[str, Any]:
+    """Conditions of what was timed in one go. identity: of the device before; timed: as ``targets.measure_calmly`` gave it."""
+    labels = targets.labels(identity, timed)
+    return {"threads": target.threads, "batch": 1, **timed.get("facts", {}), **({"labels": list(labels)} if labels else {})}
 
 
 def times(

@@ -11,7 +11,7 @@ import numpy as np
 from edgekd import targets
 from edgekd.core import Measurement, Outcome
 from edgekd.stages.context import Context
-from edgekd.stages.latency import Rounds, keep_timing, times
+from edgekd.stages.latency import Rounds, keep_timing, times, timing_facts
 from edgekd.stages.on_target import files_for, plan_of, resolved
 
 # Less than a benchmark takes: this asks whether it is possible at all.
@@ -43,12 +43,12 @@ def run(context: Context) -> Outcome:
             timed, suspect = targets.measure_calmly(device, models, example, plan, attempts=ATTEMPTS, pause_s=PAUSE_S)
     names = {precision: file.name for precision, file in files.items()}
     facts = {"model": path.name, "weights": "untrained"}
-    timing_facts = {**facts, "threads": target.threads, "batch": 1, **timed.get("facts", {})}
+    while_timed = {**facts, **timing_facts(target, before["identity"], timed)}
     return Outcome(
         keep_timing(context, before, timed, suspect),
         (
-            *([] if cut_short else _own(times(name, names, timed["rounds"], suspect, timing_facts))),
-            _fastest(timed["rounds"][name], timing_facts),
+            *([] if cut_short else _own(times(name, names, timed["rounds"], suspect, while_timed))),
+            _fastest(timed["rounds"][name], while_timed),
             Measurement("size_mb", built.size_mb, "MB", 1, conditions=facts),
             *_peak(built.peak_memory_mb, {**facts, "of": "the whole process"}),
         ),

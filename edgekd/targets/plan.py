@@ -13,6 +13,7 @@ LEAST_QUERIES = 100
 DISCARD = 10  # queries before every block, not timed: the caches of the other model must be gone
 ROUND_S = 0.5  # the least time of a round: fast models take turns in it, so that a moment's disturbance hits all alike
 BUDGET_S = 30.0
+_RATIOS = ("speedup", "speedup_fp16", "throughput")
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def plan_for(gates: Iterable[Gate], *, budget_s: float = BUDGET_S) -> MeasuringP
     Gates on other things than latency and speed are passed over. Rounds: min-max of r rounds bounds their median on one side
     with confidence 1 - 0.5**r. Queries: the rank rule (p90 64, p99 662), and never fewer than 100 a round.
     """
-    latency = [gate for gate in gates if gate.metric.startswith("latency_ms") or gate.metric in ("speedup", "throughput")]
+    latency = [gate for gate in gates if gate.metric.startswith("latency_ms") or gate.metric in _RATIOS]
     rounds = max([LEAST_ROUNDS, *(math.ceil(math.log2(1 / (1 - gate.confidence)) - 1e-9) for gate in latency if gate.confidence)])
     percentiles = [int(gate.metric.rpartition(".p")[2]) / 100 for gate in latency if ".p" in gate.metric]
     queries = max([0, *(least_queries(q) for q in percentiles)])

@@ -147,7 +147,10 @@ class Jetson(Device):
     """A TensorRT device: answers by engine; its fp16 engine is as fast as the case says."""
 
     def probe(self):
-        return {"identity": {"arch": "aarch64", "isa": ["asimd"], "tensorrt": "10.3.0.30"}, "conditions": {}}
+        return {
+            "identity": {"arch": "aarch64", "isa": ["asimd"], "tensorrt": "10.3.0.30", "clocks": "not locked"},
+            "conditions": {},
+        }
 
     def infer(self, model, inputs, *, optimised=True):
         assert (model.suffix == ".engine") == optimised  # as written is onnxruntime's to run, here and not on the device
@@ -198,6 +201,7 @@ def test_engines_are_timed_against_fp16_as_well_as_fp32_and_say_by_which_tensorr
     assert (by_name["speedup"].value, by_name["speedup_fp16"].value, by_name["latency_ms_fp16.p50"].value) == (4.0, 2.0, 2.0)
     assert by_name["speedup_fp16"].conditions["against"] == "fp16 in the same runtime"
     assert by_name["latency_ms.p50"].conditions["tensorrt"] == "10.3.0" and "warning" not in outcome.notes
+    assert by_name["latency_ms.p50"].conditions["labels"] == ["clocks not locked"]
     assert not {"power_w", "energy_mj"} & by_name.keys()
 
 

@@ -32,3 +32,9 @@ def test_a_planned_measurement_can_pass_its_gate(percentile, confidence):
     plan = plan_for([wanted])
     measured = percentile_over_rounds(wanted.metric, [[1.0] * plan.queries] * plan.rounds, int(percentile[1:]) / 100)
     assert judge(wanted, measured).verdict is Verdict.PASS
+
+
+def test_a_bound_against_fp16_is_timed_as_long_as_one_against_fp32():
+    gates = [Gate(stage="benchmark", target="jetson", metric=name, bound="min", limit=1.0, confidence=0.999) for name in
+             ("speedup", "speedup_fp16")]  # fmt: skip
+    assert plan_for(gates[:1]) == plan_for(gates[1:]) and plan_for(gates[1:]).rounds == 10

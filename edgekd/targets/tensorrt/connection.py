@@ -94,7 +94,6 @@ class TensorrtConnection(Connection):
             measured["tegrastats"] = [tuple(json.loads(line)) for line in lines]
         power = power_of(measured, self.target.profile.power_rails, None if blocks is None else WARM_UP_S)
         facts = {"tensorrt": ".".join(map(str, self.installed.version)), "via": self.installed.by, "of": "computing on the GPU"}
-        facts["clocks"] = "locked" if measured.get("clocks", {}).get("locked_by_us") else self.installed.clocks
         return {**measured, "peak_memory_mb": None, "power": power, "facts": facts}
 
     def most_images(self) -> int | None:

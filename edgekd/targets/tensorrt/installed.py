@@ -31,10 +31,6 @@ class Installed:
         """The way, in words."""
         return {"tensorrt": "the Python API", "trtexec": "trtexec"}[self.backend]
 
-    @property
-    def clocks(self) -> str:
-        return {None: "not told", True: "locked", False: "not locked"}[self.device.clocks_locked]
-
 
 def installed(probed: Mapping[str, Any], where: str) -> Installed:
     """From a probe's "said". Raises EnvironmentProblem: no TensorRT, or one whose options edgekd does not know."""
