@@ -52,9 +52,10 @@ def conditions():
     """How the device is doing now. Counters (cpu_*_s, throttle_count) only mean something as a difference between two calls.
 
     mhz: highest current CPU clock. cpu_busy_s, cpu_steal_s: seconds all CPUs together worked, or were taken away by the
-    hypervisor, since boot; own_cpu_s: seconds of this process. clock_s: the monotonic time of this sample. gpu_mhz: what the
-    GPU runs at, between gpu_min_mhz and gpu_max_mhz, which are the same when its clock is locked. trips_c: where each zone of
-    temperatures_c begins to slow the device down. processes: CPU seconds of others, by "PID name".
+    hypervisor, since boot; own_cpu_s: seconds of this process and of its children that have ended. clock_s: the monotonic time
+    of this sample. gpu_mhz: what the GPU runs at, between gpu_min_mhz and gpu_max_mhz, which are the same when its clock is
+    locked. trips_c: where each zone of temperatures_c begins to slow the device down. processes: CPU seconds of others, by "PID
+    name".
     """
     stat, memory = parse_stat(read("/proc/stat")), parse_meminfo(read("/proc/meminfo"))
     own, gpus, temperatures = os.times(), sensors.gpu_clocks().values(), sensors.temperatures()
@@ -70,7 +71,7 @@ def conditions():
         "disk_free_mb": _disk_free_mb(),
         "cpu_busy_s": stat.get("busy_s"),
         "cpu_steal_s": stat.get("steal_s"),
-        "own_cpu_s": round(own[0] + own[1], 2),
+        "own_cpu_s": round(sum(own[:4]), 2),
         "gpu_mhz": min((one["cur"] / 1e6 for one in gpus), default=None),
         "gpu_min_mhz": min((one["min"] / 1e6 for one in gpus), default=None),
         "gpu_max_mhz": min((one["max"] / 1e6 for one in gpus), default=None),

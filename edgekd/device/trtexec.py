@@ -122,7 +122,7 @@ def _written(folder):
         with open(os.path.join(folder, name), "rb") as file:
             if name == "output.json":
                 text = file.read().decode("utf-8", "replace")
-            elif name.endswith(".raw"):
+            elif name.endswith(".raw") and ".output." in name:  # the input is written out too, and is many times as large
                 raw[name] = base64.b64encode(file.read()).decode("ascii")
     return {"json": text, "raw": raw}
 

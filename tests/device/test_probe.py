@@ -1,6 +1,8 @@
 """Identity and conditions: parsed from what Linux says, never guessed, never a crash on odd files."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -130,3 +132,10 @@ def test_versions_are_those_that_import():
 
 def test_two_probes_of_one_machine_agree():
     assert probe.identity() == probe.identity()
+
+
+def test_what_our_children_computed_is_ours():
+    before = probe.conditions()["own_cpu_s"]
+    code = "import time\nwhile time.process_time() < 0.3: pass"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert probe.conditions()["own_cpu_s"] - before >= 0.3

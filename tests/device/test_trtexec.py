@@ -16,6 +16,7 @@ import trtexec as fake
 
 from edgekd.device import build_zipapp, engine_cache, trtexec
 from edgekd.device.arrays import raw_rows
+from edgekd.device.files import Files
 from edgekd.device.integrity import sha256_of
 from edgekd.device.problem import Problem
 
@@ -84,6 +85,21 @@ def gone(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except OSError:
         return True
+
+
+def test_of_each_image_the_outputs_come_back_and_nothing_else(work, monkeypatch):
+    monkeypatch.setenv("EDGEKD_DEVICE_ROOT", str(work.parent / "root"))
+    fake.install(work.parent / "root", "10.3")
+    (work / "e.plan").write_bytes(fake.engine(work / "m.onnx", "10.3"))
+    np.save(work / "x.npy", np.zeros((2, 3, 8, 8), np.float32))
+    files = Files(str(work))
+    request = {"engine": files.kept(str(work / "e.plan")), "inputs": [files.kept(str(work / "x.npy"))], "input": "input",
+               "words": ["--iterations=1", "--duration=0", "--warmUp=0", "--dumpRawBindingsToFile"],
+               "until": time.monotonic() + 60}  # fmt: skip
+    reply = trtexec.infer(request, files)
+    lines = [json.loads(line) for line in Path(files.checked(reply["outputs"][0])).read_text().splitlines()]
+    assert reply["status"] == 0 and [list(one["raw"]) for one in lines] == [["logits.output.1.4.fp32.raw"]] * 2
+    assert all('"logits"' in one["json"] for one in lines)
 
 
 def test_trtexec_is_looked_for_below_the_root_and_not_outside(tmp_path, monkeypatch):
