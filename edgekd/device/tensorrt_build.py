@@ -27,14 +27,11 @@ def read_words(trt, words):
         else:
             if word not in _IMPLIED and word not in _PRECISIONS and word not in (_STRONGLY_TYPED, "--noTF32"):
                 raise Problem("device", "TensorRT's Python API is not told this option here", seen=word, fix="use trtexec")
-    strongly_typed = _STRONGLY_TYPED in words or version(trt)[0] >= 11  # from 11 on there is no other way
+    strongly_typed = _STRONGLY_TYPED in words or not hasattr(trt.BuilderFlag, "INT8")  # from 11 on there is no other way
     wanted = [word for word in words if word in _PRECISIONS]
     if wanted and strongly_typed:
         fix = "leave it out: in a strongly typed network the file fixes the precision"
         raise Problem("device", "a strongly typed network takes no precision option", seen=" ".join(wanted), fix=fix)
-    missing = [word for word in wanted if not hasattr(trt.BuilderFlag, _PRECISIONS[word])]
-    if missing:
-        raise Problem("device", "this TensorRT has no such precision option", seen=" ".join(missing))
     workspace = numbers.get("workspace")
     return {
         "strongly_typed": strongly_typed,

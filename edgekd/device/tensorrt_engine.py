@@ -43,8 +43,7 @@ class Engine(contextlib.ExitStack):
         rows, batch = [], self._bind(batch, inputs.shape[1:])
         for start in range(0, len(inputs), batch):
             part = inputs[start : start + batch]
-            self._given[: len(part)] = part
-            self._given[len(part) :] = part[-1:]  # a last chunk is filled up with its last image
+            self._given[: len(part)] = part  # behind a last, shorter one are the images before: their rows are not taken
             self._send()
             self._enqueue()
             self._cuda.copy_to_host(self._got, self._addresses[self._output], self._stream)

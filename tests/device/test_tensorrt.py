@@ -130,6 +130,13 @@ def test_a_timing_cache_of_another_version_is_not_used_and_not_an_error(device, 
         assert device.build(path, ["--fp16"], sidecar={"version": version}).status == 0
 
 
+def test_a_timing_cache_that_is_none_is_replaced(device, tiny):
+    trt = device.start()
+    path = tiny.float_model(device.work / "m.onnx", batch=1)
+    plan, learned = tensorrt_build.plan_of(trt, tensorrt_log.logger(trt), path, [], b"cut short")
+    assert plan[:4] == b"ftrt" and learned.endswith(b"learned")
+
+
 def unsupported(path):
     """A convolution-less net with an operator TensorRT has no importer for."""
     image = helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 3, 8, 8])

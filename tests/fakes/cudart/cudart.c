@@ -27,6 +27,8 @@ static char *capturing; /* the stream that is being captured */
 static thing_t captured;
 static int last_error;
 static size_t in_use;
+static void *last_mark; /* the event recorded last: what waits for it has waited for all there is */
+static int busy;        /* something was put on a stream that nobody has waited for */
 
 static void say(const char *format, ...) {
     const char *path = getenv("FAKE_CUDA_LOG");
@@ -93,12 +95,13 @@ static int release(void *address, int kind) {
     thing_t *found = thing(address, kind);
     if (!found) return last_error = INVALID_HANDLE;
     if (kind == DEVICE) in_use -= found->size;
+    if (kind == EXECUTABLE && busy) say("released while it may still run: an executable graph");
     munmap(address, (found->size + 4095) / 4096 * 4096 + 4096);
     found->kind = 0;
     return SUCCESS;
 }
 
-__attribute__((destructor)) static void leaks(void) {
+__attribute__((destructor)) void fake_leaks(void) {
     for (int i = 0; i < MOST; i++)
         if (things[i].thing.kind) say("never released: %s", KINDS[things[i].thing.kind]);
 }
@@ -155,6 +158,7 @@ int cudaStreamSynchronize(void *stream) {
     CALL("cudaStreamSynchronize");
     if (!thing(stream, STREAM)) return last_error = INVALID_HANDLE;
     if (capturing == stream) { captured.invalid = 1; return last_error = CAPTURE_UNSUPPORTED; }
+    busy = 0;
     return 0;
 }
 
@@ -168,10 +172,12 @@ int cudaEventRecord(void *event, void *stream) {
     thing_t *found = thing(event, EVENT);
     if (!found || !thing(stream, STREAM)) return last_error = INVALID_HANDLE;
     found->time = now(), found->recorded = 1;
+    busy = 1, last_mark = event;
     return 0;
 }
 int cudaEventSynchronize(void *event) {
     CALL("cudaEventSynchronize");
+    if (event == last_mark) busy = 0;
     return thing(event, EVENT) ? 0 : (last_error = INVALID_HANDLE);
 }
 int cudaEventElapsedTime(float *milliseconds, void *start, void *end) {
@@ -224,6 +230,7 @@ int cudaGraphLaunch(void *executable, void *stream) {
     thing_t *found = thing(executable, EXECUTABLE);
     if (!found || !thing(stream, STREAM)) return last_error = INVALID_HANDLE;
     if (found->work) found->work(found->argument);
+    busy = 1;
     return 0;
 }
 
@@ -235,4 +242,5 @@ int fake_enqueue(void *stream, work_t work, void *argument, int uncapturable) {
     captured.work = work, captured.argument = argument;
     return 0;
 }
+int fake_is_capturing(void *stream) { return capturing && capturing == stream; }
 int fake_is_device_memory(void *address, size_t size) { return inside(address, size, DEVICE); }

@@ -113,10 +113,13 @@ class IBuilderConfig:
 
     def create_timing_cache(self, serialized_timing_cache):
         assert isinstance(serialized_timing_cache, bytes)
-        return ITimingCache(serialized_timing_cache)
+        whole = not serialized_timing_cache or serialized_timing_cache[:4] == b"ftrt"
+        return ITimingCache(serialized_timing_cache) if whole else None
 
     def set_timing_cache(self, cache, ignore_mismatch):
         good = not cache.content or cache.content == plan({}, b"learned")
+        if not good and ignore_mismatch:
+            raise RuntimeError("timings of another version or device are used")
         if good:
             self._cache = cache
         return good

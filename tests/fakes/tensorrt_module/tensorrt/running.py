@@ -113,9 +113,10 @@ class IExecutionContext:
         self._session, self._about, self._logger = engine._session, engine._about, engine._logger
         self._tensors, self._counted = engine._tensors, engine._contexts
         self._shapes = {name: engine.get_tensor_shape(name) for name in engine._tensors}
-        self._addresses, self._kept = {}, []
+        self._addresses, self._kept, self._ran = {}, [], False
         self._cudart = ctypes.CDLL(os.environ["FAKE_CUDART"])
         self._cudart.fake_enqueue.argtypes = (ctypes.c_void_p, _WORK, ctypes.c_void_p, ctypes.c_int)
+        self._cudart.fake_is_capturing.argtypes = (ctypes.c_void_p,)
         self._cudart.fake_is_device_memory.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
         self._counted[0] += 1
 
@@ -150,7 +151,9 @@ class IExecutionContext:
                 return False
         work = _WORK(functools.partial(_compute, self._session, dict(self._sizes()), dict(self._addresses)))
         self._kept.append(work)
-        failed = self._cudart.fake_enqueue(stream_handle, work, None, int(self._about.get("uncapturable", False)))
+        initialises = self._cudart.fake_is_capturing(stream_handle) and not self._ran  # which must not be captured
+        failed = self._cudart.fake_enqueue(stream_handle, work, None, int(initialises or self._about.get("uncapturable", False)))
+        self._ran = True
         if failed:
             self._logger.log(ILogger.ERROR, "Error Code 1: Cuda Runtime (operation not permitted when stream is capturing)")
         return not failed
