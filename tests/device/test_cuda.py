@@ -96,6 +96,7 @@ def test_a_graph_is_instantiated_in_the_form_of_that_cuda(fake, gpu, version):
             assert ran == []  # noted, not run
             runtime.launch(graph, stream)
             runtime.launch(graph, stream)
+            runtime.synchronise(stream)
         assert ran == [1, 1]
     form = runtime._library.cudaGraphInstantiate.argtypes
     assert len(form) == (3 if int(version) >= 12000 else 5)
