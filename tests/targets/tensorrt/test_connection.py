@@ -62,13 +62,14 @@ class Device:
 
 @pytest.fixture
 def device(request, tmp_path, monkeypatch):
-    """Reached as this machine, or, with the parameter "ssh", through a real sshd."""
+    """Reached as this machine; through a real sshd with the parameter "ssh", or "old", where it has Python 3.6 and no numpy."""
     monkeypatch.setattr(module, "WARM_UP_S", 0.02)
     root = tmp_path / "root"
-    if getattr(request, "param", "local") == "ssh":
+    way = getattr(request, "param", "local")
+    if way != "local":
         sshd = request.getfixturevalue("sshd")
         sshd.restart(environment={**sshd.environment, "EDGEKD_DEVICE_ROOT": str(root)})
-        transport, home = SshTransport("jetson", Host.parse(NAME), sys.executable, sshd.config), sshd.home
+        transport, home = SshTransport("jetson", Host.parse(NAME), PYTHONS[way], sshd.config), sshd.home
     else:
         monkeypatch.setenv("EDGEKD_DEVICE_ROOT", str(root))
         monkeypatch.setenv("HOME", str(tmp_path / "home of the device"))
@@ -77,6 +78,7 @@ def device(request, tmp_path, monkeypatch):
     transport.close()
 
 
+PYTHONS = {"ssh": sys.executable, "old": next(map(str, Path.home().glob(".pyenv/versions/3.6.*/bin/python")), "")}
 OVER_SSH = pytest.mark.parametrize("device", ["ssh"], indirect=True)
 
 
@@ -111,12 +113,26 @@ def test_every_version_builds_times_and_answers_as_onnxruntime_does(device, stud
     heavy = [(layer["op"], layer["dtype"]) for layer in built.layers if layer["op"] in ("Conv", "MatMul")]
     assert heavy == [("Conv", "int8"), ("MatMul", "int8")] and all(layer["ms"] > 0 for layer in built.layers)
     measured = connection.measure({"int8": built.file}, student.image, QUICK)
-    assert measured["facts"]["via"] == "trtexec" and measured["facts"]["tensorrt"].startswith(version) and connection.most_images() == 1000
+    assert (
+        measured["facts"]["via"] == "trtexec"
+        and measured["facts"]["tensorrt"].startswith(version)
+       
+    assert connection.most_images() == 1000
+    )
     assert [len(times) for times in measured["rounds"]["int8"]] == [20] and min(measured["rounds"]["int8"][0]) > 0
     assert all(start < end for start, end in measured["spans"]["int8"]) and len(measured["conditions"]["between"]) == 1
     got = connection.infer(built.file, student.image)
     exact = version in ("8.6", "10.3", "10.13", "11")  # before, outputs are decimals of six digits
     assert got.dtype == np.float32 and np.allclose(got, student.logits, rtol=0 if exact else 1e-5, atol=0)
+
+
+@pytest.mark.skipif(not PYTHONS["old"], reason="no Python 3.6 below ~/.pyenv")
+@pytest.mark.parametrize("device", ["old"], indirect=True)
+def test_a_device_with_python_3_6_and_no_numpy_does_it_all(device, student):
+    connection = device.connect("8.2")
+    (built,) = connection.build({"int8": student.int8}).values()
+    assert len(connection.measure({"int8": built.file}, student.image, QUICK)["rounds"]["int8"][0]) == 20
+    assert np.allclose(connection.infer(built.file, student.image), student.logits, rtol=1e-5, atol=0)
 
 
 def test_an_engine_is_built_once_and_again_for_another_file_or_version(device, student):
