@@ -81,7 +81,7 @@ def test_events_measure_milliseconds_of_the_real_clock(fake):
         time.sleep(0.02)
         runtime.record(end, stream)
         runtime.wait(end)
-        assert 20 <= runtime.milliseconds(start, end) < 5000
+        assert runtime.milliseconds(start, end) >= 20
 
 
 @pytest.mark.parametrize("version", ["10020", "11040", "12000", "12060", "13000"])

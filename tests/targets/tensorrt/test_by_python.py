@@ -61,7 +61,7 @@ def test_build_time_and_infer_through_the_agent(reached, tmp_path):
     assert measured["facts"]["via"] == "the Python API" and connection.most_images() is None
     assert {name: [len(one) for one in rounds] for name, rounds in measured["rounds"].items()} == {"fp16": [4, 4], "fp32": [4, 4]}
     assert measured["launched"] == "graph" and len(measured["spans"]["fp16"]) == 2
-    assert all(0 < ms < 1000 for rounds in measured["rounds"].values() for one in rounds for ms in one)
+    assert all(ms > 0 for rounds in measured["rounds"].values() for one in rounds for ms in one)
     logits = connection.infer(built["fp16"].file, IMAGES)
     assert np.array_equal(logits, onnxrt.run(onnxrt.open_session(path), IMAGES))
     assert gpu.complaints() == []
