@@ -25,6 +25,7 @@ from edgekd.pipeline.document import environment
 from edgekd.pipeline.keys import Keys, key_of
 from edgekd.pipeline.making import Listener
 from edgekd.pipeline.plan import PlannedStep, planned_steps
+from edgekd.pipeline.ready import require_enough_images
 from edgekd.pipeline.runner import store_of
 from edgekd.pipeline.state import Openings, remembered
 from edgekd.pipeline.store import Store
@@ -77,7 +78,7 @@ class Sweep:
         self._images: dict[str, Description] = {}  # by data section: arms mostly share one
 
     def prospects(self, arms: Sequence[Arm]) -> list[Prospect]:
-        """Of every run of these arms. Raises InputError: the images are not there or not usable."""
+        """Of every run of these arms. Raises InputError: the images are not there, not usable or too few for one of them."""
         memo = self.store / "digests.json" if self.store.is_dir() else None
         store, found = Store(self.store), []
         for arm in arms:
@@ -86,7 +87,9 @@ class Sweep:
                 of = digest(recipe.as_json()["data"])
                 keys.described = self._images[of] = self._images.get(of) or keys.described
                 self.described = self.described or keys.described
-                planned = planned_steps(keys, store, steps(tuple(recipe.targets), self.asked.until, exams=True))
+                wanted = tuple(steps(tuple(recipe.targets), self.asked.until, exams=True))
+                require_enough_images(recipe, keys.described.counts["train"], {step.stage.name for step in wanted})
+                planned = planned_steps(keys, store, wanted)
                 found.append(Prospect(arm, seed, planned, key_of(keys.parts(Step(STAGES["teacher"]), {}))))
         return found
 

@@ -115,6 +115,13 @@ def test_the_baseline_and_the_arms_to_match_must_be_arms(sweep):
         sweep("seed=0,1", until="teacher")
 
 
+def test_an_arm_that_the_images_do_not_allow_is_told_before_anything_is_made(sweep):
+    with pytest.raises(InputError, match="feedback never comes") as refused:
+        sweep("distill.method=label,kd", arms=("late: distill.method=ffkd distill.feedback_every=500",))
+    assert refused.value.where == "--arm late: distill.feedback_every=500"
+    assert not (sweep.folder / ".store/calls.txt").exists()
+
+
 def test_the_first_arm_is_the_baseline_unless_one_is_named(sweep):
     assert sweep("distill.method=label,kd").baseline == "label"
     named = sweep("distill.method=label,kd", baseline="kd")
