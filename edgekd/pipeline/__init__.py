@@ -4,7 +4,7 @@ from edgekd.pipeline.arms import Asked
 from edgekd.pipeline.chain import CHAIN, STAGES, Stage, Step, steps
 from edgekd.pipeline.control import Control, requiring
 from edgekd.pipeline.document import run_document, without_hosts
-from edgekd.pipeline.plan import Plan, PlannedStep, make_plan
+from edgekd.pipeline.plan import Plan, PlannedRung, PlannedStep, make_plan
 from edgekd.pipeline.ready import reach_of
 from edgekd.pipeline.runner import Runner, store_of
 from edgekd.pipeline.store import Store
@@ -18,6 +18,7 @@ __all__ = [
     "Asked",
     "Control",
     "Plan",
+    "PlannedRung",
     "PlannedStep",
     "Row",
     "Runner",

@@ -9,7 +9,9 @@ from edgekd.core import Judgement, Outcome, Verdict
 from edgekd.pipeline import chain
 from edgekd.pipeline.chain import Step
 from edgekd.pipeline.fit import Fit, Tried, first_that_fits, judged_with_margin, words_for
+from edgekd.pipeline.keys import Keys, key_of
 from edgekd.pipeline.making import Maker, Renewed
+from edgekd.pipeline.store import Store
 from edgekd.pipeline.walk import Row
 from edgekd.recipe import Recipe, Rung, asked_in_full, at_rung, bounds_to_fit, ladder
 from edgekd.stages import Input
@@ -68,21 +70,25 @@ def _tried(maker: Maker, rung: Rung, targets: tuple[str, ...], margin: float, *,
     for target in targets:
         step = Step(chain.STAGES["preflight"], target)
 
-        def undecided(step: Step, outcome: Outcome, recipe: Recipe, target: str = target) -> bool:
-            """A number that decides nothing is measured again: it was suspect, or of a look that another bound cut short."""
-            verdicts = [one.verdict for one in judged_with_margin(recipe, target, outcome, margin)]
-            open_ones = {Verdict.INCONCLUSIVE, *([Verdict.NOT_MEASURED] if outcome.notes.get("cut_short") else [])}
-            return Verdict.FAIL not in verdicts and bool(open_ones & {*verdicts})
-
-        row = _step(own, step, given, rung, undecided)
+        row = _step(own, step, given, rung, lambda step, outcome, recipe: _undecided(step, outcome, recipe, margin))
         if last and row.outcome.notes.get("cut_short") and not maker.control.takes_as_it_is(step):
-            in_full = maker.of(asked_in_full(recipe))
-            row = _step(in_full, step, given, rung, lambda step, outcome, recipe: bool(outcome.notes.get("cut_short")))
+            row = _step(maker.of(asked_in_full(recipe)), step, given, rung, _was_cut_short)
         taken[step.name] = row
         judged += judged_with_margin(recipe, target, row.outcome, margin)
     facts, keys = sketch.outcome.notes, {name: str(row.key) for name, row in taken.items()}
     cached = all(row.status == "cached" for row in taken.values())
     return Tried(rung, tuple(judged), facts.get("parameters"), facts.get("macs"), keys, cached)
+
+
+def _undecided(step: Step, outcome: Outcome, recipe: Recipe, margin: float) -> bool:
+    """A number that decides nothing is measured again: it was suspect, or of a look that another bound cut short."""
+    verdicts = {one.verdict for one in judged_with_margin(recipe, str(step.target), outcome, margin)}
+    again = {Verdict.INCONCLUSIVE, *([Verdict.NOT_MEASURED] if outcome.notes.get("cut_short") else [])}
+    return Verdict.FAIL not in verdicts and bool(again & verdicts)
+
+
+def _was_cut_short(step: Step, outcome: Outcome, recipe: Recipe) -> bool:
+    return bool(outcome.notes.get("cut_short"))
 
 
 def _step(maker: Maker, step: Step, given: Mapping[str, Input], rung: Rung, renewed: Renewed | None = None) -> Row:
@@ -97,3 +103,25 @@ def _step(maker: Maker, step: Step, given: Mapping[str, Input], rung: Rung, rene
         return row
     finally:
         maker.listen({"event": "end", "step": name, "status": row.status, "row": row})
+
+
+def known(keys: Keys, store: Store) -> dict[Rung, Tried]:
+    """What the store knows of the rungs, without touching anything; one whose answer would be asked again is not known."""
+    recipe = keys.recipe
+    margin = recipe.fit.margin if recipe.fit else 0.0
+    targets, _ = bounded_targets(recipe, keys.not_measured)
+    found = {rung: _remembered(keys.of(at_rung(recipe, rung)), store, rung, targets, margin) for rung in ladder(recipe)}
+    return {rung: tried for rung, tried in found.items() if tried is not None}
+
+
+def _remembered(keys: Keys, store: Store, rung: Rung, targets: tuple[str, ...], margin: float) -> Tried | None:
+    sketching = Step(chain.STAGES["sketch"])
+    sketch = store.peek(key_of(keys.parts(sketching, {})))
+    judged: list[Judgement] = []
+    for target in targets:
+        step = Step(chain.STAGES["preflight"], target)
+        timed = store.peek(key_of(keys.parts(step, {sketching.name: sketch.outcome}))) if sketch else None
+        if timed is None or _undecided(step, timed.outcome, keys.recipe, margin):
+            return None
+        judged += judged_with_margin(keys.recipe, target, timed.outcome, margin)
+    return Tried(rung, tuple(judged), cached=True) if judged else None

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgekd import targets
-from edgekd.core import Outcome
+from edgekd.core import Outcome, Verdict
 from edgekd.data import Description
 from edgekd.pipeline.chain import STAGES, Step, needed_steps, steps
+from edgekd.pipeline.fit import first_that_fits
+from edgekd.pipeline.fitting import known
 from edgekd.pipeline.judging import to_be_renewed
 from edgekd.pipeline.keys import Keys, key_of
 from edgekd.pipeline.ready import require_enough_images, require_ready
 from edgekd.pipeline.store import Store
-from edgekd.recipe import Nothing, Quantize, Recipe, Training, batches_of, unsettled_by
+from edgekd.recipe import Nothing, Quantize, Recipe, Rung, Training, at_rung, batches_of, ladder, unsettled_by
 
 
 @dataclass(frozen=True)
@@ -33,10 +36,34 @@ class PlannedStep:
 
 
 @dataclass(frozen=True)
+class PlannedRung:
+    """A rung of the ladder. status: "cached" or "to do"; fits: what the store knows, None where it would have to be asked;
+    why: what speaks against it; chosen: the walk will go on with it, as far as the store knows all that decides."""
+
+    rung: Rung
+    status: str
+    fits: bool | None = None
+    why: str = ""
+    chosen: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.rung.name
+
+    def as_json(self) -> dict[str, Any]:
+        size = {"width": self.rung.width, "image_size": list(self.rung.height_width)}
+        return {**size, "status": self.status, "fits": self.fits, "why": self.why, "chosen": self.chosen}
+
+
+@dataclass(frozen=True)
 class Plan:
+    """rungs: the ladder of a recipe that has one, most work first. While none of them is known to be chosen, every step is to
+    do."""
+
     steps: tuple[PlannedStep, ...]
     unsettled: tuple[str, ...]
     described: Description
+    rungs: tuple[PlannedRung, ...] = ()
 
 
 def make_plan(recipe: Recipe, store_folder: Path, reach: targets.Reach | None = None) -> Plan:
@@ -48,13 +75,39 @@ def make_plan(recipe: Recipe, store_folder: Path, reach: targets.Reach | None = 
     keys = Keys(recipe, None, reach=reach)
     counts = keys.described.counts
     require_enough_images(recipe, counts["train"], STAGES)
-    planned = planned_steps(keys, Store(store_folder), steps(tuple(recipe.targets)))
+    store, wanted = Store(store_folder), steps(tuple(recipe.targets))
+    rungs = _rungs(keys, store)
+    chosen = next((one.rung for one in rungs if one.chosen), None)
+    if rungs and chosen is None:
+        planned = tuple(_to_come(step, keys) for step in wanted)
+    else:
+        planned = planned_steps(keys.of(at_rung(recipe, chosen)) if chosen else keys, store, wanted)
     unsettled = [
         reason
         for gate in recipe.gate_list()
         if (reason := unsettled_by(gate, counts["test" if gate.stage == "benchmark" else "held_out"]))
     ]
-    return Plan(planned, tuple(unsettled), keys.described)
+    return Plan(planned, tuple(unsettled), keys.described, rungs)
+
+
+def _rungs(keys: Keys, store: Store) -> tuple[PlannedRung, ...]:
+    rungs, answers = ladder(keys.recipe), known(keys, store)
+    chosen = None
+    with suppress(KeyError):  # a question that the store cannot answer
+        at = first_that_fits(len(rungs), lambda at: answers[rungs[at]].verdict is Verdict.PASS)
+        chosen = None if at is None else rungs[at]
+    planned = []
+    for rung in rungs:
+        found = answers.get(rung)
+        fits = found.verdict is Verdict.PASS if found else None
+        planned.append(PlannedRung(rung, "cached" if found else "to do", fits, found.why if found else "", rung == chosen))
+    return tuple(planned)
+
+
+def _to_come(step: Step, keys: Keys) -> PlannedStep:
+    if why := keys.why_not_taken(step):
+        return PlannedStep(step.name, "not measured", why=why)
+    return PlannedStep(step.name, "to do", cost=_cost(step, keys.recipe, keys.described))
 
 
 def planned_steps(keys: Keys, store: Store, wanted: Iterable[Step]) -> tuple[PlannedStep, ...]:

@@ -95,6 +95,49 @@ class StagePart(_Part):
         return next((one for one in self.artifacts if one.kind == kind), None)
 
 
+class RungPart(_Part):
+    """One width and image size of the ladder."""
+
+    width: float
+    image_size: tuple[int, int] = Field(description="height and width in pixels")
+    fits: Literal["yes", "no", "undecided", "not asked"]
+    why: str = Field("", description="what speaks against it")
+    parameters: int | None = None
+    macs: int | None = Field(None, description="multiply-accumulates of one image")
+    bounds: list[GatePart] = Field([], description="every bound less the margin, on every target asked; inherited: of which gate")
+    cached: bool = False
+
+
+class ChosenPart(_Part):
+    width: float
+    image_size: tuple[int, int]
+
+
+class WouldPart(_Part):
+    """A bound that the smallest rung misses, where none fits."""
+
+    target: str
+    metric: str
+    bound: str = Field(description="the recipe's key")
+    value: float
+    limit: float = Field(description="the bound less the margin")
+    times: float | None = Field(description="so many times as fast or as small it would have to be")
+    would_hold: float = Field(description="the bound of the recipe that it would hold, margin included")
+    at_least: bool = Field(False, description="only the fastest query is known: would_hold is not enough")
+
+
+class FitPart(_Part):
+    """The ladder of ``student.width: auto`` and what was chosen of it."""
+
+    verdict: Verdict = Field(description="PASS: chosen fits; FAIL: no rung fits; INCONCLUSIVE: not decided, or not asked")
+    why: str
+    chosen: ChosenPart | None = Field(description="what the run went on with")
+    margin: float = Field(description="how far below its bound a number must lie, as a share of it")
+    rungs: list[RungPart] = Field(description="most work (width² · pixels) first")
+    would: list[WouldPart] = []
+    not_asked: dict[str, str] = Field({}, description="targets with bounds that could not be measured, and why")
+
+
 class DataPart(_Part):
     source: str
     classes: list[str]
@@ -115,6 +158,7 @@ class Document(_Part):
     resume: str = Field(description="the command that goes on from here")
     unmeasured: list[str] = Field(description="targets nothing was measured on")
     targets: list[TargetPart]
+    fit: FitPart | None = Field(None, description="of a recipe with student.width: auto")
     stages: list[StagePart]
     bundle: str | None = Field(None, description="the bundle folder")
     report: str | None = Field(None, description="the HTML page")

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import json
 import os
 import resource
 import signal
@@ -140,3 +141,27 @@ def prepared(context):
     (context.folder / "student.onnx").write_text("a model")
     artifacts = (context.keep("trt", context.folder / "student.onnx"),)
     return Outcome(artifacts, (Measurement("size_mb", 1.0, "MB", 1),) if context.target == "cpu" else ())
+
+
+def sketched(context):
+    """Of a student of which nothing but width and image size is told."""
+    student, data = context.recipe.student, context.recipe.data
+    count(context, f"sketch {student.width:g}@{data.image_size}")
+    (context.folder / "student.onnx").write_text(f"{student.width:g}@{data.image_size}")
+    artifacts = (context.keep("fp32", context.folder / "student.onnx"),)
+    return Outcome(artifacts, (), {"parameters": int(1e6 * student.width), "macs": int(1e8 * student.width)})
+
+
+def raced(context):
+    """A preflight whose queries take what TOY_MS says of the rung, in ms: {"0.5@8": 3.0}; a negative one under suspect
+    conditions, beyond a quarter over the bound after a short look."""
+    rung = context.input("sketch").path("fp32").read_text()
+    count(context, f"{context.target}/preflight {rung}")
+    said = json.loads(os.environ["TOY_MS"])[rung]
+    ms, suspect = abs(said), ("other work ran",) * (said < 0)
+    bound = context.recipe.tightest_latency(context.target)
+    short = bound is not None and 0.9 * ms > 1.25 * bound.limit
+    times = [Measurement(f"latency_ms.{name}", ms, "ms", 700, ms - 0.1, ms + 0.1, suspect=suspect) for name in ("p50", "p90")]
+    fastest = Measurement("latency_ms.fastest", 0.9 * ms, "ms", 700)
+    made = (*([] if short else times), fastest, Measurement("size_mb", ms, "MB", 1))
+    return Outcome((context.keep_json("latencies", {}),), made, {"cut_short": short})
