@@ -113,12 +113,8 @@ def test_every_version_builds_times_and_answers_as_onnxruntime_does(device, stud
     heavy = [(layer["op"], layer["dtype"]) for layer in built.layers if layer["op"] in ("Conv", "MatMul")]
     assert heavy == [("Conv", "int8"), ("MatMul", "int8")] and all(layer["ms"] > 0 for layer in built.layers)
     measured = connection.measure({"int8": built.file}, student.image, QUICK)
-    assert (
-        measured["facts"]["via"] == "trtexec"
-        and measured["facts"]["tensorrt"].startswith(version)
-       
-    assert connection.most_images() == 1000
-    )
+    facts = measured["facts"]
+    assert facts["via"] == "trtexec" and facts["tensorrt"].startswith(version) and connection.most_images() == 1000
     assert [len(times) for times in measured["rounds"]["int8"]] == [20] and min(measured["rounds"]["int8"][0]) > 0
     assert all(start < end for start, end in measured["spans"]["int8"]) and len(measured["conditions"]["between"]) == 1
     got = connection.infer(built.file, student.image)
