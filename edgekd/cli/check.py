@@ -12,7 +12,7 @@ from edgekd.cli.screen import print_json
 
 if TYPE_CHECKING:
     from edgekd.core import Gate
-    from edgekd.pipeline import Plan, PlannedStep
+    from edgekd.pipeline import Plan, PlannedRung, PlannedStep
     from edgekd.recipe import Recipe
 
 
@@ -62,6 +62,7 @@ def _document(recipe: Recipe, plan: Plan) -> dict[str, Any]:
         "exit_code": 0,
         "recipe": recipe.as_json(),
         "images": dict(plan.described.counts),
+        **({"ladder": [rung.as_json() for rung in plan.rungs]} if plan.rungs else {}),
         "steps": [step.as_json() for step in plan.steps],
         "gates": gates,
         "unsettled": list(plan.unsettled),
@@ -76,7 +77,8 @@ def _lines(recipe: Recipe, plan: Plan) -> list[str]:
     targets = [["target", name, one.device, one.runtime, one.precision, f"required: {one.required}"] for name, one in specs]
     steps = [["step", step.name, *_prospect(step)] for step in plan.steps]
     gates = [["gate", gate.stage, gate.target or "", gate.metric, *_bound(gate)] for gate in recipe.gate_list()]
-    tables = [*_table([["images", images]]), *_table(targets), *_table(steps), *_table(gates)]
+    rungs = [["rung", rung.name, rung.status, *_answer(rung)] for rung in plan.rungs]
+    tables = [*_table([["images", images]]), *_table(targets), *_table(rungs), *_table(steps), *_table(gates)]
     return [*tables, *(f"cannot be settled: {reason}" for reason in plan.unsettled), _summary(recipe, plan)]
 
 
@@ -88,6 +90,11 @@ def _prospect(step: PlannedStep) -> tuple[str, str]:
     return step.status, step.why or step.cost
 
 
+def _answer(rung: PlannedRung) -> tuple[str, str]:
+    fits = {None: "", True: "fits", False: "does not fit"}[rung.fits]
+    return fits, "chosen" if rung.chosen else rung.why
+
+
 def _bound(gate: Gate) -> tuple[str, str]:
     sign = {"min": "≥", "max": "≤"}[gate.bound]
     confidence = f"at {gate.confidence:.6g} confidence" if gate.confidence is not None else ""
@@ -97,7 +104,11 @@ def _bound(gate: Gate) -> tuple[str, str]:
 
 def _summary(recipe: Recipe, plan: Plan) -> str:
     count = {status: sum(step.status == status for step in plan.steps) for status in ("cached", "to do", "not measured")}
-    return f"{recipe.name}: valid; steps: " + ", ".join(f"{n} {status}" for status, n in count.items() if n)
+    ladder = ""
+    if plan.rungs:
+        chosen = next((rung.name for rung in plan.rungs if rung.chosen), "to be chosen on the target")
+        ladder = f"student: {chosen}; "
+    return f"{recipe.name}: valid; {ladder}steps: " + ", ".join(f"{n} {status}" for status, n in count.items() if n)
 
 
 def _table(rows: list[list[str]]) -> list[str]:

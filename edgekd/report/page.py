@@ -14,6 +14,7 @@ from edgekd.core import Verdict
 from edgekd.report import charts, evidence, phrases, quantization, rows
 from edgekd.report.document import Document, StagePart, parse
 from edgekd.report.evidence import Gap
+from edgekd.report.fit import ladder_curves, ladder_rows
 
 _PLAIN = ("holds", "does not hold", "not measured")  # what a verdict says by itself
 _PERCENTILES = ("p50", "p90", "p99")
@@ -49,6 +50,8 @@ def render_html(document: Document | Mapping[str, Any], run: Path) -> str:
         ],
         data=rows.data_text(document),
         bundle=rows.bundle_text(document),
+        rungs=ladder_rows(document.fit) if document.fit else [],
+        ladders=[Markup(one) for one in ladder_curves(document.fit)] if document.fit else [],
         accuracy=_accuracy(document),
         ways=quantization.ways(document),
         quantized=[(step, quantization.decision(step), quantization.candidates(step)) for step in document.steps("quantize")],

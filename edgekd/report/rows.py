@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from edgekd.core import Verdict
 from edgekd.report.document import Document, GatePart, MeasurementPart, StagePart
+from edgekd.report.fit import fit_sentence
 from edgekd.report.phrases import MISSING, age, decimals, interval, limit_text, megabytes, number
 
 SHOWN = {
@@ -99,11 +100,11 @@ def status_text(step: StagePart) -> str:
 
 
 def misses(document: Document, *verdicts: Verdict) -> list[str]:
-    """One sentence a gate that ended so: which number, where, its value, the bound, by how much, and what to try. A smoke run
-    leaves all open, which one sentence says."""
+    """One sentence a gate that ended so, and before them one of the ladder: which number, where, its value, the bound, by how
+    much, and what to try. A smoke run leaves all open, which one sentence says."""
     if document.smoke:
         return []
-    found = []
+    found = fit_sentence(document, *verdicts)
     for step in document.stages:
         for row in rows_of(step):
             if row.gate is None or row.verdict not in verdicts:
@@ -177,6 +178,9 @@ def verdict_text(document: Document) -> str:
         head = f"PASS on {', '.join(names)}" if names else "PASS"
         waived = sum(gate.verdict == Verdict.WAIVED for step in document.stages for gate in step.gates)
         head += f", {waived} gate{'s' * (waived > 1)} waived" if waived else ""
+    elif document.fit is not None and document.fit.verdict == document.verdict:
+        what = "no rung of the ladder fits" if document.verdict == Verdict.FAIL else "no rung of the ladder was chosen"
+        head = f"{document.verdict.value}: {what} (exit {document.exit_code})"
     elif not any(step.gates for step in document.stages):
         head = f"{document.verdict.value} (exit {document.exit_code}): the recipe sets no gates, so nothing was judged"
     else:

@@ -15,7 +15,8 @@ from rich.text import Text
 
 from edgekd.core import Verdict
 from edgekd.core.printable import printable
-from edgekd.report.document import Document, StagePart, parse
+from edgekd.report.document import Document, FitPart, StagePart, parse
+from edgekd.report.fit import ladder_rows
 from edgekd.report.phrases import MISSING, duration
 from edgekd.report.rows import Row, bundle_text, data_text, misses, rows_of, status_text, steps_to_show, verdict_text
 
@@ -51,7 +52,8 @@ def render_terminal(document: Document | Mapping[str, Any], *, width: int = PIPE
     Raises InputError when the document is not one of schema 1.
     """
     document = parse(document)
-    lines = [*_table(document, width), *_closing(document, width)]
+    ladder = _ladder(document.fit, width) if document.fit else []
+    lines = [*_table(document, width), *ladder, *_closing(document, width)]
     last = Text(printable(verdict_text(document)), style=_STYLES[document.verdict] if document.verdict else "bold red")
     return printed([*lines, last], color)
 
@@ -92,6 +94,23 @@ def _table(document: Document, width: int) -> list[Text]:
     for cells, reason, verdict in grid:
         lines += _stacked(cells, widths, width, verdict) if stacked else [_styled(_joined(cells, widths), cells, verdict)]
         lines += prose(reason, width, indent=indent)
+    return lines
+
+
+def _ladder(fit: FitPart, width: int) -> list[Text]:
+    """The rungs that were asked, and of one that was chosen why."""
+    rows = [row for row in ladder_rows(fit) if row.numbers]
+    grid = [("width", "px", "parameters", "MACs", "", "")]
+    for row in rows:
+        numbers = "; ".join(" ".join(filter(None, parts[:3])) for parts in row.numbers)
+        grid.append((row.width, row.pixels, row.parameters, row.macs, numbers, "chosen" if row.chosen else row.fits))
+    widths = [max(cell_len(cells[at]) for cells in grid) for at in range(len(grid[0]))]
+    lines = [Text("")]
+    for at, cells in enumerate(grid if rows else ()):
+        padded = "  ".join(cell + " " * (size - cell_len(cell)) for cell, size in zip(cells, widths, strict=True))
+        lines.append(Text(printable(f"{'' if at else 'ladder':<8}{padded}").rstrip(), style="" if at else "bold"))
+    if fit.verdict is Verdict.PASS or not rows:
+        lines += prose(f"{'fit':<8}{fit.why}", width, hang=" " * 8)
     return lines
 
 
