@@ -52,17 +52,15 @@ def run_document(walk: Walk, recipe: Recipe, run_dir: Path, *, resume: list[str]
 
 def without_hosts(document: Mapping[str, Any], reach: Reach) -> dict[str, Any]:
     """The document as it is kept and shared: where it names a device's host, it says HOST."""
-    names = sorted(
-        {text for host in reach.hosts.values() for text in (str(host), host.name, host.address)}, key=len, reverse=True
-    )
+    hosts = reach.hosts.values()
+    names = sorted({text for host in hosts for text in (str(host), host.address, host.name)}, key=len, reverse=True)
     if not names:
         return dict(document)
-    pattern = re.compile(rf"(?<![\w.-])(?:{'|'.join(map(re.escape, names))})(?![\w-])")
-    kept = {**document, "resume": re.sub(rf"(--host \S+?=)(?:{'|'.join(map(re.escape, names))})", r"\1HOST", document["resume"])}
+    any_name = f"(?:{'|'.join(map(re.escape, names))})"
+    kept = {**document, "resume": re.sub(rf"((?:--host \S+?|targets\.\S+?\.host)=){any_name}", r"\1HOST", document["resume"])}
     if error := document.get("error"):
-        kept["error"] = {
-            key: pattern.sub("HOST", text) if key in ("seen", "fix") and text else text for key, text in error.items()
-        }
+        whole = re.compile(rf"(?<![\w.-]){any_name}(?![\w-])")
+        kept["error"] = {key: whole.sub("HOST", text) if key in ("seen", "fix") and text else text for key, text in error.items()}
     return kept
 
 

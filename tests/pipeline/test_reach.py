@@ -44,6 +44,8 @@ def test_a_host_makes_a_target_measured_and_the_command_to_go_on_repeats_it_on_t
     words = ("--host", "board=nano@10.7.7.7:2222")
     found = json.loads(command("pipeline", "toy.yaml", "--json", *words).stdout)
     assert found["unmeasured"] == [] and found["resume"] == "edgekd pipeline toy.yaml --host board=HOST"
+    by_recipe = command("pipeline", "toy.yaml", "--json", "--set", "targets.board.host=nano@10.7.7.7").stdout
+    assert "targets.board.host=HOST" in json.loads(by_recipe)["resume"] and "10.7.7.7" not in by_recipe
     failed = command("pipeline", "toy.yaml", "--remeasure", "--host", "board=nano@gone")
     assert failed.exit_code == 6
     assert "--host board=nano@gone" in failed.stdout and "ssh nano@gone" in failed.stdout
