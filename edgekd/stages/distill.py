@@ -102,7 +102,9 @@ def _worth_it(teacher_ce: float | None) -> str:
 
 
 def _teaching(method: distill.Method, teacher: nn.Module) -> nn.Module | None:
-    """The teacher as the method uses it: not at all, as fast as can be, or as it was trained."""
+    """The teacher as the method uses it: not at all, as fast as can be, or as it was trained, where it learns or the user says
+    which of its modules are looked at: a convolution would give what the normalization folded into it gives."""
     if not method.needs_teacher:
         return None
-    return teacher if method.teacher_learns else models.fold_for_inference(teacher)
+    named = isinstance(method, distill.Channel) and method.taps not in ("auto", ())
+    return teacher if method.teacher_learns or named else models.fold_for_inference(teacher)

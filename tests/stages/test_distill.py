@@ -94,3 +94,12 @@ def test_a_teacher_that_is_not_asked_to_learn_leaves_no_improved_one(stage):
 def test_a_method_that_found_no_maps_to_compare_says_so():
     assert "no feature maps were compared" in distill._compared(methods.Channel())["warning"]
     assert distill._compared(methods.Channel(taps=())) == distill._compared(methods.KD()) == {}
+
+
+@torch.no_grad()
+def test_a_module_of_the_teacher_that_taps_name_gives_what_it_gave_when_the_teacher_was_trained():
+    network, images = models.create("cifar_resnet8x4", classes=3, image_size=32).eval(), torch.rand(2, 3, 32, 32)
+    network.bn1.bias.fill_(1.0)
+    taught = distill._teaching(methods.create("channel", taps=(("conv1", "conv1"),)), network)
+    assert torch.equal(taught.conv1(images), network.conv1(images))
+    assert getattr(distill._teaching(methods.create("channel"), network), "edgekd_folded", False)
