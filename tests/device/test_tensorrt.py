@@ -130,6 +130,16 @@ def test_a_timing_cache_of_another_version_is_not_used_and_not_an_error(device, 
         assert device.build(path, ["--fp16"], sidecar={"version": version}).status == 0
 
 
+def test_what_a_build_learned_is_given_to_the_next(device, tiny, monkeypatch):
+    device.start()
+    given, plan_of = [], tensorrt_build.plan_of
+    monkeypatch.setattr(tensorrt_build, "plan_of", lambda *words: given.append(words[-1]) or plan_of(*words))
+    path = tiny.float_model(device.work / "m.onnx", batch=1)
+    for number in range(2):
+        device.build(path, [], sidecar={"number": number})
+    assert given[0] == b"" and given[1].endswith(b"learned")
+
+
 def test_a_timing_cache_that_is_none_is_replaced(device, tiny):
     trt = device.start()
     path = tiny.float_model(device.work / "m.onnx", batch=1)
