@@ -35,6 +35,12 @@ def test_sources_are_python_3_6(source):
     ast.parse(source.read_text(), feature_version=(3, 6))
 
 
+def test_sources_and_sample_apps_use_nothing_of_python_that_came_after_3_6():
+    apps = [Path(__file__).parents[2] / "deploy" / name for name in ("python/classify.py", "systemd/watch.py")]
+    done = run([Path(sys.executable).with_name("vermin"), "-t=3.6-", "--violations", "--no-tips", *SOURCES, *apps])
+    assert done.returncode == 0 and b"3.6" in done.stdout, done.stdout.decode()
+
+
 def test_sources_import_only_the_standard_library_and_themselves_at_the_top():
     for source in SOURCES:
         for node in ast.parse(source.read_text()).body:

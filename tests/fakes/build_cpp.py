@@ -10,6 +10,7 @@ from pathlib import Path
 HERE = Path(__file__).parent / "cpp"
 SOURCES = HERE.parents[2] / "deploy/cpp"
 MISSING = [name for name in ("cmake", "g++") if not shutil.which(name)]
+MISSING += [name for name in ("png.h", "jpeglib.h") if not (Path("/usr/include") / name).exists()]
 
 
 def run(*words, **options) -> subprocess.CompletedProcess[str]:
