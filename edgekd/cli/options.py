@@ -21,6 +21,15 @@ class _Folder(click.Path):
         return super().convert(value, param, ctx)
 
 
+class _Program(click.Path):
+    """A program's name or path, never a word that could be an option."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not str(value).strip() or str(value).startswith("-"):
+            self.fail(f"{value!r} is no program", param, ctx)
+        return str(value)
+
+
 def folder(text: str) -> Callable[[Command], Command]:
     """--run-dir with this help."""
     return click.option("--run-dir", type=_Folder(path_type=Path), help=text)
@@ -39,3 +48,33 @@ ssh_config = click.option(
     help="Use this configuration of ssh instead of your own.",
 )  # fmt: skip
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document, on success and on failure.")
+target = click.option(
+    "--target",
+    "device",
+    required=True,
+    metavar="DEVICE",
+    help="A device of edgekd devices: local-cpu, linux, jetson-orin-nano-8gb …",
+)
+one_host = click.option(
+    "--host", "hosts", multiple=True, metavar="DEST", help="Where it is: [user@]host[:port], or a name of your ssh config."
+)
+python = click.option(
+    "--python", type=_Program(), default="python3", show_default=True, metavar="PROGRAM", help="The Python to use there."
+)
+precision = click.option(
+    "--precision",
+    type=click.Choice(["fp32", "fp16", "int8", "int8+fp16"]),
+    help="Of TensorRT's engine.  [default: what the file is]",
+)
+clocks = click.option(
+    "--lock-clocks",
+    "clocks",
+    flag_value="lock",
+    default="as-is",
+    help="Lock a Jetson's clocks while it is timed, then put them back.",
+)
+
+
+def said(quiet: bool) -> Callable[[str], None]:
+    """What progress of a few words is told with: a line on stderr each."""
+    return lambda text: None if quiet else click.echo(text, err=True)

@@ -5,6 +5,7 @@ print(render_terminal(document, **screen_of(sys.stdout)))         the closing sc
 page.write_text(render_html(document, run))              one file, nothing loaded from elsewhere
 """
 
+from edgekd.report.bench_screen import device_text, layers_text, render_bench
 from edgekd.report.compare import compared, render_comparison
 from edgekd.report.document import FILE_NAME, Document, document_schema, read
 from edgekd.report.page import render_html
@@ -31,9 +32,12 @@ __all__ = [
     "Document",
     "RunPart",
     "compared",
+    "device_text",
     "document_schema",
+    "layers_text",
     "parse_sweep",
     "read",
+    "render_bench",
     "render_comparison",
     "render_csv",
     "render_html",

@@ -40,18 +40,17 @@ def times(
     measured = [*latencies("latency_ms", rounds[name], suspect, own)]
     for yardstick in (one for one in YARDSTICKS if one in rounds and one != name):
         measured += latencies(f"latency_ms_{yardstick}", rounds[yardstick], suspect, {**facts, "model": models[yardstick]})
-        measured.append(_speedup(yardstick, rounds[yardstick], rounds[name], suspect, own))
+        ratio, against = YARDSTICKS[yardstick], f"{yardstick} in the same runtime"
+        measured.append(speedup(ratio, rounds[yardstick], rounds[name], suspect, {"against": against, **own}))
     return tuple(measured)
 
 
-def _speedup(yardstick: str, slow_ms: Rounds, fast_ms: Rounds, suspect: Sequence[str], facts: Mapping[str, Any]) -> Measurement:
-    """How many times faster than the yardstick in the same runtime: the ratio of each round's medians."""
+def speedup(name: str, slow_ms: Rounds, fast_ms: Rounds, suspect: Sequence[str], facts: Mapping[str, Any]) -> Measurement:
+    """How many times faster one is than another that was timed beside it: the ratio of each round's medians."""
     pairs = zip(slow_ms, fast_ms, strict=True)
     ratios = [percentile_by_rank(slow, 0.5) / percentile_by_rank(fast, 0.5) for slow, fast in pairs]
     queries = sum(len(one) for one in fast_ms)
-    against = f"{yardstick} in the same runtime"
-    measured = over_rounds(YARDSTICKS[yardstick], ratios, "ratio", queries, against=against, of="p50", **facts)
-    return suspected(measured, suspect)
+    return suspected(over_rounds(name, ratios, "ratio", queries, of="p50", **facts), suspect)
 
 
 def slower_than_float(name: str, measured: Sequence[Measurement]) -> dict[str, str]:

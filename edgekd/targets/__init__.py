@@ -8,7 +8,8 @@ from edgekd.targets.connect import connect, this_machine
 from edgekd.targets.fits import device_of, require_fits
 from edgekd.targets.flavours import INT8_FLAVOURS, flavours_of, int8_flavours_of, oldest_tensorrt
 from edgekd.targets.host import Host
-from edgekd.targets.layers import float_layers
+from edgekd.targets.layers import float_layers, int8_layers
+from edgekd.targets.onnx_file import OnnxFile, read_onnx, with_one_image
 from edgekd.targets.plan import LEAST, MeasuringPlan, plan_for
 from edgekd.targets.profiles import Profile, own_folder, profile, profiles
 from edgekd.targets.reach import Reach, reach_of, why_not_measured
@@ -24,6 +25,7 @@ __all__ = [
     "Connection",
     "Host",
     "MeasuringPlan",
+    "OnnxFile",
     "Profile",
     "Reach",
     "Target",
@@ -37,6 +39,7 @@ __all__ = [
     "flavours_of",
     "float_layers",
     "int8_flavours_of",
+    "int8_layers",
     "labels",
     "measure_calmly",
     "oldest_tensorrt",
@@ -45,9 +48,11 @@ __all__ = [
     "profile",
     "profiles",
     "reach_of",
+    "read_onnx",
     "require_fits",
     "resolve",
     "suspicions",
     "this_machine",
     "why_not_measured",
+    "with_one_image",
 ]

@@ -13,6 +13,13 @@ _HEAVY = frozenset(
         "TransposeMatMul", "Einsum", "Attention", "MultiHeadAttention", "Myelin", "unknown",
     }
 )  # fmt: skip
+# onnxruntime's own names for them where it computes in integers, whatever type their first input has.
+_INTEGERS = frozenset(
+    {
+        "QLinearConv", "QLinearMatMul", "QGemm", "MatMulInteger", "ConvInteger", "MatMulIntegerToFloat", "DynamicQuantizeMatMul",
+        "QAttention",
+    }
+)  # fmt: skip
 _FLOATS = frozenset({"float", "float16", "double", "bfloat16", "float8", "float4"})
 
 
@@ -23,3 +30,9 @@ def float_layers(layers: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]
     counts as floating point.
     """
     return [layer for layer in layers if layer["op"] in _HEAVY and (layer["dtype"] is None or layer["dtype"] in _FLOATS)]
+
+
+def int8_layers(layers: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Those that are convolutions or matrix products in 8-bit integers; layers: as for ``float_layers``."""
+    eight = ("int8", "uint8")
+    return [layer for layer in layers if layer["op"] in _INTEGERS or (layer["op"] in _HEAVY and layer["dtype"] in eight)]

@@ -59,6 +59,13 @@ class TensorrtConnection(Connection):
         """The ONNX flavour that this device's TensorRT builds an engine of this precision from."""
         return flavour_to_build(self.installed.release, precision)
 
+    def sidecar(self, precision: str, model: Path) -> Sidecar:
+        """Everything the engine of this ONNX file depends on, here and today."""
+        here, device = self.installed, self.installed.device
+        words = build_flags(here.release, precision, workspace_mib(self.target.profile.memory_gib))
+        version, chip = ".".join(map(str, here.version)), device.compute_capability
+        return Sidecar(version, chip, device.module, sha256_of(model), tuple(words), device.power_mode)
+
     def build(self, models: Mapping[str, Path]) -> dict[str, Built]:
         """An engine of each ONNX file, built on the device, or there already from exactly the same; a copy of it is ``file``.
 
@@ -129,13 +136,11 @@ class TensorrtConnection(Connection):
         where, here = f"{self._where('build')} {name}", self.installed
         if name not in PRECISIONS:
             raise InputError("a model to build is named by its precision", where=where, fix="one of " + ", ".join(PRECISIONS))
-        words = build_flags(here.release, name, workspace_mib(self.target.profile.memory_gib))
-        version, device = ".".join(map(str, here.version)), here.device
-        sidecar = Sidecar(version, device.compute_capability, device.module, sha256_of(path), tuple(words), device.power_mode)
+        sidecar = self.sidecar(name, path)
         asked = {
-            "onnx": self._put("model.onnx", path), "words": words,
+            "onnx": self._put("model.onnx", path), "words": list(sidecar.words),
             "layer_words": layer_flags(here.release, warm_up_s=WARM_UP_S / 2),
-            "sidecar": sidecar.as_json(), "timing_key": [version, device.compute_capability, device.module],
+            "sidecar": sidecar.as_json(), "timing_key": [sidecar.tensorrt, sidecar.compute_capability, sidecar.module],
         }  # fmt: skip
         reply = self._call("build", {"backend": here.backend, "models": {name: asked}}, _BUILD_S)["models"][name]
         log_text = self._text(reply["log"])
