@@ -13,7 +13,20 @@ from edgekd.cli.screen import errors_on_screen, mend_streams, quiet_when_unread
 from edgekd.core.nearest import did_you_mean
 
 # Modules of this folder, in the order of --help; each holds a click command of its own name.
-COMMANDS = ("pipeline", "check", "sweep", "compare", "report", "recipes", "devices", "bench", "schema", "predict", "bundle")
+COMMANDS = (
+    "pipeline",
+    "check",
+    "sweep",
+    "compare",
+    "report",
+    "recipes",
+    "devices",
+    "bench",
+    "build",
+    "schema",
+    "predict",
+    "bundle",
+)
 
 
 class _Commands(click.Group):

@@ -6,6 +6,7 @@ page.write_text(render_html(document, run))              one file, nothing loade
 """
 
 from edgekd.report.bench_screen import device_text, layers_text, render_bench
+from edgekd.report.build_screen import render_build
 from edgekd.report.compare import compared, render_comparison
 from edgekd.report.document import FILE_NAME, Document, document_schema, read
 from edgekd.report.page import render_html
@@ -38,6 +39,7 @@ __all__ = [
     "parse_sweep",
     "read",
     "render_bench",
+    "render_build",
     "render_comparison",
     "render_csv",
     "render_html",
