@@ -113,6 +113,10 @@ class OnnxTeacher(nn.Module):
         answers_BC = self._answers(tried)
         self.gives_probabilities = bool((answers_BC >= 0).all() and np.allclose(answers_BC.sum(1), 1.0, atol=1e-2))
 
+    def __deepcopy__(self, memo: object) -> OnnxTeacher:
+        """Itself: nothing of it is ever trained, and onnxruntime copies no session."""
+        return self
+
     def forward(self, images_B3HW: Tensor) -> Tensor:
         """Never with a gradient. Raises InputError: an answer is not finite."""
         with torch.no_grad():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -266,3 +267,9 @@ def test_weights_in_a_second_file_are_never_read(exported, tmp_path: Path, place
     assert (caught.value.where, caught.value.seen) == (str(path), place)
     assert "onnx.save(onnx.load('given.onnx'), 'whole.onnx')" in caught.value.fix
     assert not (tmp_path / "teacher.onnx").exists()
+
+
+def test_a_trial_that_copies_its_networks_copies_this_one_too(teacher: Callable[..., OnnxTeacher], network: nn.Module) -> None:
+    images, asked = torch.rand(3, 3, SIZE, SIZE), teacher()
+    together = copy.deepcopy(nn.ModuleList([asked, network]))
+    assert torch.equal(together[0](images), asked(images))
