@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from edgekd.targets.tensorrt.flags import (
 )
 from edgekd.targets.tensorrt.installed import Installed, installed
 from edgekd.targets.tensorrt.layers import read_layers, read_profile, with_times
+from edgekd.targets.tensorrt.log import TrtexecLog
 from edgekd.targets.tensorrt.outputs import read_output
 from edgekd.targets.tensorrt.plan_header import HEADER_BYTES, check_version, plan_header
 from edgekd.targets.tensorrt.sidecar import Sidecar
@@ -94,13 +95,22 @@ class TensorrtConnection(Connection):
         deadline_s = lock_wait_s + COOL_DOWN_S + 4 * plan.budget_s + plan.rounds * len(models) * one
         measured = self._call("measure", request, deadline_s)
         blocks = measured.pop("blocks", None)  # of processes; the Python API times the queries itself
+        told = [self.installed.newer] if self.installed.newer else []
         if blocks is not None:
-            measured["rounds"] = {name: [self._times(name, one, plan) for one in blocks[name]] for name in models}
+            read = {name: [self._block(name, one, plan) for one in blocks[name]] for name in models}
+            measured["rounds"] = {name: [times for times, _ in one] for name, one in read.items()}
+            told += [line for name, one in read.items() for line in concerns(name, one)]
         if described := measured.get("tegrastats"):
             lines = self._got(described).read_text(encoding="utf-8", errors="replace").splitlines()
             measured["tegrastats"] = [tuple(json.loads(line)) for line in lines]
         power = power_of(measured, self.target.profile.power_rails, None if blocks is None else WARM_UP_S)
-        facts = {"tensorrt": ".".join(map(str, self.installed.version)), "via": self.installed.by, "of": "computing on the GPU"}
+        version = ".".join(map(str, self.installed.version))
+        facts = {
+            "tensorrt": version,
+            "via": self.installed.by,
+            "timed": "computing on the GPU",
+            **({"told": told} if told else {}),
+        }
         return {**measured, "peak_memory_mb": None, "power": power, "facts": facts}
 
     def most_images(self) -> int | None:
@@ -159,10 +169,10 @@ class TensorrtConnection(Connection):
     def _put_engine(self, path: Path) -> dict[str, str]:
         return self._put(f"engine-{sha256_of(path)[:16]}.plan", path)
 
-    def _times(self, name: str, block: Mapping[str, Any], plan: MeasuringPlan) -> list[float]:
+    def _block(self, name: str, block: Mapping[str, Any], plan: MeasuringPlan) -> tuple[list[float], TrtexecLog]:
         where = f"{self._where('measure')} {name}"
-        judged(self._text(block["log"]), block["status"], where)
-        return read_times(self._text(block["times"]), WARM_UP_S, where, queries=plan.queries)
+        log = judged(self._text(block["log"]), block["status"], where)
+        return read_times(self._text(block["times"]), WARM_UP_S, where, queries=plan.queries), log
 
     def _answers(self, reply: Mapping[str, Any]) -> Iterator[NDArray[np.float32]]:
         where = self._where("infer")
@@ -174,6 +184,14 @@ class TensorrtConnection(Connection):
     def _text(self, described: Mapping[str, str] | None) -> str:
         """A file's text; "" where the device has none, for the reader to complain about."""
         return self._got(described).read_text(encoding="utf-8", errors="replace") if described else ""
+
+
+def concerns(name: str, blocks: Iterable[tuple[list[float], TrtexecLog]]) -> list[str]:
+    """What trtexec itself says against its times (no CUDA graph, bound by launching, unstable), each once."""
+    first: dict[str, str] = {}
+    for _, log in blocks:
+        first = {**log.concerns, **first}
+    return [f"{name}: {line}" for line in first.values()]
 
 
 def _head(path: Path | None) -> bytes:

@@ -16,11 +16,13 @@ _FIX = "on the device: sudo apt-get install tensorrt (libnvinfer-bin for trtexec
 
 @dataclass(frozen=True)
 class Installed:
-    """version: two to four numbers. backend: the agent's word for the way, "tensorrt" (Python) or "trtexec"."""
+    """version: two to four numbers. backend: the agent's word for the way, "tensorrt" (Python) or "trtexec". newer: that it is
+    newer than edgekd knows, and what that means."""
 
     version: tuple[int, ...]
     backend: str
     device: Described
+    newer: str | None = None
 
     @property
     def release(self) -> Version:
@@ -41,14 +43,14 @@ def installed(probed: Mapping[str, Any], where: str) -> Installed:
         raise EnvironmentProblem("the device has no TensorRT that tells its version", where=where, seen=seen, fix=_FIX)
     version = parse_version(device.tensorrt)
     try:
-        taken_as((version[0], version[1]))
+        _, newer = taken_as((version[0], version[1]))
     except InputError as error:
         raise EnvironmentProblem(error.what, where=where, seen=device.tensorrt, fix=error.fix) from error
     backend = _backend(version, bool(said.get("trtexec")), said.get("tensorrt_python"))
     if backend is None:
         what = "TensorRT is there, but neither trtexec nor its Python module"
         raise EnvironmentProblem(what, where=where, seen=device.tensorrt, fix=_FIX)
-    return Installed(version, backend, device)
+    return Installed(version, backend, device, newer)
 
 
 def _backend(version: tuple[int, ...], has_trtexec: bool, in_python: str | None) -> str | None:

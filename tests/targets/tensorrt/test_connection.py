@@ -22,6 +22,7 @@ from edgekd.targets.host import Host
 from edgekd.targets.tensorrt import connection as module
 from edgekd.targets.tensorrt.connection import TensorrtConnection
 from edgekd.targets.tensorrt.installed import installed
+from edgekd.targets.tensorrt.log import read_log
 from edgekd.targets.transport.local import LocalTransport
 from edgekd.targets.transport.ssh import SshTransport
 
@@ -315,3 +316,15 @@ def until(true):
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_what_trtexec_says_against_its_own_times_is_told_once():
+    log = read_log(Path(__file__).parents[2].joinpath("fixtures/trtexec/retyped/10.3.0_run_unstable.log").read_text())
+    (told,) = module.concerns("int8", [([], log), ([], log)])
+    assert told.startswith("int8: ") and "unstable" in told
+
+
+def test_a_tensorrt_newer_than_the_known_ones_is_used_and_said_to_be_new():
+    said = {"trtexec": "/usr/src/tensorrt/bin/trtexec", "trtexec_banner": "&&&& RUNNING TensorRT.trtexec [TensorRT v102000] # x"}
+    found = installed({"said": said}, "jetson")
+    assert found.release == (10, 20) and "newer than edgekd knows" in found.newer
