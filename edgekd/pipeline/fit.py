@@ -11,6 +11,8 @@ from edgekd.core import Gate, Judgement, Outcome, Verdict, judge, worst
 from edgekd.pipeline.judging import FASTEST, measured
 from edgekd.recipe import Recipe, Rung, bounds_to_fit
 
+FIT_FILE = "fit.json"  # of a run or a sweep: choice and curve
+
 
 @dataclass(frozen=True)
 class Tried:

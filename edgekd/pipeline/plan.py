@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from edgekd import targets
 from edgekd.core import Outcome, Verdict
 from edgekd.data import Description
 from edgekd.pipeline.chain import STAGES, Step, needed_steps, steps
-from edgekd.pipeline.fit import first_that_fits
+from edgekd.pipeline.fit import Tried, first_that_fits
 from edgekd.pipeline.fitting import known
 from edgekd.pipeline.judging import to_be_renewed
 from edgekd.pipeline.keys import Keys, key_of
@@ -75,13 +74,8 @@ def make_plan(recipe: Recipe, store_folder: Path, reach: targets.Reach | None = 
     keys = Keys(recipe, None, reach=reach)
     counts = keys.described.counts
     require_enough_images(recipe, counts["train"], STAGES)
-    store, wanted = Store(store_folder), steps(tuple(recipe.targets))
-    rungs = _rungs(keys, store)
-    chosen = next((one.rung for one in rungs if one.chosen), None)
-    if rungs and chosen is None:
-        planned = tuple(_to_come(step, keys) for step in wanted)
-    else:
-        planned = planned_steps(keys.of(at_rung(recipe, chosen)) if chosen else keys, store, wanted)
+    rungs = _rungs(keys, store := Store(store_folder))
+    planned = planned_steps(keys, store, steps(tuple(recipe.targets)))
     unsettled = [
         reason
         for gate in recipe.gate_list()
@@ -91,17 +85,22 @@ def make_plan(recipe: Recipe, store_folder: Path, reach: targets.Reach | None = 
 
 
 def _rungs(keys: Keys, store: Store) -> tuple[PlannedRung, ...]:
-    rungs, answers = ladder(keys.recipe), known(keys, store)
-    chosen = None
-    with suppress(KeyError):  # a question that the store cannot answer
-        at = first_that_fits(len(rungs), lambda at: answers[rungs[at]].verdict is Verdict.PASS)
-        chosen = None if at is None else rungs[at]
-    planned = []
-    for rung in rungs:
+    answers = known(keys, store)
+    chosen, planned = _chosen(keys, answers), []
+    for rung in ladder(keys.recipe):
         found = answers.get(rung)
         fits = found.verdict is Verdict.PASS if found else None
         planned.append(PlannedRung(rung, "cached" if found else "to do", fits, found.why if found else "", rung == chosen))
     return tuple(planned)
+
+
+def _chosen(keys: Keys, answers: Mapping[Rung, Tried]) -> Rung | None:
+    rungs = ladder(keys.recipe)
+    try:
+        at = first_that_fits(len(rungs), lambda at: answers[rungs[at]].verdict is Verdict.PASS)
+    except KeyError:  # a question that the store cannot answer
+        return None
+    return None if at is None else rungs[at]
 
 
 def _to_come(step: Step, keys: Keys) -> PlannedStep:
@@ -111,8 +110,15 @@ def _to_come(step: Step, keys: Keys) -> PlannedStep:
 
 
 def planned_steps(keys: Keys, store: Store, wanted: Iterable[Step]) -> tuple[PlannedStep, ...]:
-    """What is to become of these steps, in their order; touches nothing but the keys' memo of image digests."""
+    """What is to become of these steps, in their order; touches nothing but the keys' memo of image digests. Of a recipe with a
+    ladder as of the rung that the store chooses; while it cannot, all is to do."""
     recipe = keys.recipe
+    if recipe.fit is not None:
+        chosen = _chosen(keys, known(keys, store))
+        if chosen is None:
+            return tuple(_to_come(step, keys) for step in wanted)
+        recipe = at_rung(recipe, chosen)
+        keys = keys.of(recipe)
     measured = tuple(name for name in recipe.targets if name not in keys.not_measured)
     outcomes: dict[Step, Outcome] = {}
     planned = []

@@ -16,7 +16,7 @@ from edgekd.core.lock import locked
 from edgekd.pipeline import chain
 from edgekd.pipeline.chain import Step, needed_steps, steps
 from edgekd.pipeline.control import Control
-from edgekd.pipeline.fit import Fit
+from edgekd.pipeline.fit import FIT_FILE, Fit
 from edgekd.pipeline.fitting import fitted
 from edgekd.pipeline.judging import judgements
 from edgekd.pipeline.keys import Keys
@@ -28,8 +28,6 @@ from edgekd.pipeline.walk import Row, Walk
 from edgekd.pipeline.worker import Worker
 from edgekd.recipe import Recipe, at_rung
 from edgekd.stages import Input, smoke
-
-FIT_FILE = "fit.json"
 
 
 def store_of(run_dir: Path, default_runs: Path) -> Path:

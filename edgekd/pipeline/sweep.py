@@ -29,6 +29,7 @@ from edgekd.pipeline.ready import require_enough_images
 from edgekd.pipeline.runner import store_of
 from edgekd.pipeline.state import Openings, remembered
 from edgekd.pipeline.store import Store
+from edgekd.pipeline.sweep_fit import with_numbers
 from edgekd.recipe import Recipe
 from edgekd.report import ArmPart, Document
 
@@ -100,8 +101,11 @@ class Sweep:
         with locked(self.folder / ".lock", f"the sweep {self.folder}"):
             self.require_own_folder()
             write_json(self.folder / CLAIM_FILE, {"digest": self.digest, "command": shlex.join(self.words)})
+            self.arms, fits = with_numbers(self.arms, self.folder, self.store, listen)
+            self.to_match = [chosen(arm.name, self.arms, "--matched") for arm in self.to_match]
             rows = self._measured(self.arms, jobs, listen)
             matched, notes = self._matched(rows)
+            notes = [*fits, *notes]
             for text in notes:
                 listen({"event": "note", "text": text})
             rows += self._measured(matched, jobs, listen)
