@@ -1,0 +1,190 @@
+"""The calls of a kit: each asks an agent of its own, and is kept with its answer and files before the next begins."""
+
+import binascii
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+from .integrity import write_aside
+from .problem import Problem, one_line
+
+CALLS, PARTS, AGENT = "calls", "parts", "edgekd.pyz"
+_GRACE_S, _TICK_S = 10.0, 1.0
+_MOST_SAID = 1 << 16  # bytes of what a process said beside its reply
+
+
+def run(kit, script, chosen, said, work):
+    """Make the calls that are not made yet, in order, up to the first that fails. Returns all that were made."""
+    done, spent = [], [0.0, 0.0]
+    for number, call in enumerate(script, 1):
+        request = _filled(call["request"], kit, done, chosen["backend"], said)
+        before = kept(work, number)
+        if before and before["request"] == request and not failed(before):
+            done.append(before)
+            continue
+        left = sum(one["expected_s"] for one in script[number - 1 :]) * (spent[0] / spent[1] if spent[1] else 1.0)
+        print("[%d/%d] %s, about %s left" % (number, len(script), call["name"], _in_words(left)))
+        sys.stdout.flush()
+        answer = ask(work, call, request)
+        keep(work, number, answer)
+        done.append(answer)
+        if failed(answer):
+            break
+        spent = [spent[0] + answer["seconds"], spent[1] + call["expected_s"]]
+    return done
+
+
+def ask(work, call, request):
+    """One call: {"name", "verb", "request", "status", "body", "stdout", "stderr", "seconds"}; body: the reply, None if none came."""
+    token, begun = binascii.hexlify(os.urandom(8)).decode(), time.monotonic()
+    flags = ["-E"] + (["-S"] if sys.flags.no_site else [])  # as this process was started
+    command = [sys.executable] + flags + [os.path.join(work, AGENT), "agent", call["verb"], "--token", token]
+    with contextlib.ExitStack() as opened:
+        stdin, stdout, stderr = (opened.enter_context(tempfile.TemporaryFile(dir=work)) for _ in range(3))
+        stdin.write(json.dumps(dict(request, workdir=work)).encode())
+        stdin.seek(0)
+        environment = dict(os.environ, LC_ALL="C.UTF-8")
+        child = subprocess.Popen(
+            command, stdin=stdin, stdout=stdout, stderr=stderr, cwd=work, env=environment, start_new_session=True
+        )
+        status = _ended(child, request["deadline_s"] + _GRACE_S, begun)
+        out, err = _read(stdout), _read(stderr)
+    found = re.search(("EDGEKD-%s-BEGIN\n(.*)\nEDGEKD-%s-END" % (token, token)).encode(), out, re.DOTALL)
+    body = json.loads(found.group(1).decode("utf-8")) if found else None
+    said = {"stdout": "" if found else _tail(out), "stderr": _tail(err)}
+    seconds = round(time.monotonic() - begun, 3)
+    return dict(said, name=call["name"], verb=call["verb"], request=request, status=status, body=body, seconds=seconds)
+
+
+def keep(work, number, answer):
+    """Put the files an answer speaks of by their content, then the answer itself: one that is there is whole."""
+    for described in files_of(answer["body"]):
+        path, part = os.path.join(work, described["path"]), os.path.join(work, PARTS, described["sha256"])
+        if os.path.isfile(path):
+            os.replace(path, part)
+    content = json.dumps(answer).encode()
+    write_aside(_path(work, number), lambda file: file.write(content))
+
+
+def kept(work, number):
+    """The answer kept under this number, with all its files; None where there is none."""
+    try:
+        with open(_path(work, number), "rb") as file:
+            answer = json.loads(file.read().decode("utf-8"))
+    except (OSError, ValueError):
+        return None
+    there = all(os.path.isfile(os.path.join(work, PARTS, one["sha256"])) for one in files_of(answer["body"]))
+    return answer if there else None
+
+
+def failed(answer):
+    """Whether a call has to be made again for its numbers: no reply, an error, or a process that failed."""
+    body = answer["body"]
+    return body is None or "error" in body or any(one not in (0, None) for one in _values(body, "status")) or (
+        any(one is None for one in _values(body, "engine")))  # fmt: skip
+
+
+def raise_told(answer):
+    """The problem an answer tells, as this process' own."""
+    body = answer["body"] or {}
+    told = body.get("error")
+    if told:
+        raise Problem(told["code"], told["what"], told.get("where"), told.get("seen"), told.get("fix"))
+    seen = one_line(answer["stderr"][-300:]) if answer["body"] is None else "its log is in the reply"
+    raise Problem("device", "%s failed" % answer["name"], seen=seen)
+
+
+def files_of(value):
+    """Every {"path", "sha256"} in a reply."""
+    if isinstance(value, dict):
+        if isinstance(value.get("path"), str) and isinstance(value.get("sha256"), str):
+            yield value
+        value = list(value.values())
+    if isinstance(value, list):
+        for one in value:
+            for described in files_of(one):
+                yield described
+
+
+def _values(value, key):
+    if isinstance(value, dict):
+        if key in value:
+            yield value[key]
+        value = list(value.values())
+    if isinstance(value, list):
+        for one in value:
+            for found in _values(one, key):
+                yield found
+
+
+def _filled(value, kit, done, backend, said):
+    """A request of the script as this device makes it: files by name, engines as they were built, sidecars of this device."""
+    if isinstance(value, list):
+        return [_filled(one, kit, done, backend, said) for one in value]
+    if not isinstance(value, dict):
+        return value
+    full = {key: _filled(one, kit, done, backend, said) for key, one in value.items() if not key.startswith("$")}
+    if "$file" in value:
+        sha256 = value["$file"]
+        full.update(path="files/" + sha256 + kit["files"][sha256]["suffix"], sha256=sha256)
+    if "$engine" in value:
+        name, model = value["$engine"]
+        sha256 = next(one for one in done if one["name"] == name)["body"]["models"][model]["engine"]["sha256"]
+        full.update(path=PARTS + "/" + sha256, sha256=sha256)
+    if "$sidecar" in value:  # what an engine rests on here, in the device's own words
+        known = {key: said.get(key) for key in ("dpkg", "trtexec_banner", "tensorrt_python", "device_tree_model", "nvidia_smi")}
+        full["timing_key"] = [known[key] for key in sorted(known)]
+        mode = {"nvpmodel": said.get("nvpmodel"), "release": said.get("nv_tegra_release")}
+        full["sidecar"] = dict(known, kit=1, onnx_sha256=full["onnx"]["sha256"], words=full["words"], **mode)
+    if "backend" in full:
+        full["backend"] = backend
+    return full
+
+
+def _ended(child, most_s, begun):
+    """A child's exit status, None where it was killed at its time; how long it takes is shown on a terminal."""
+    try:
+        while child.poll() is None and time.monotonic() - begun < most_s:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(_TICK_S)
+            if sys.stdout.isatty():
+                sys.stdout.write("\r      %s " % _in_words(time.monotonic() - begun))
+                sys.stdout.flush()
+        if sys.stdout.isatty():
+            sys.stdout.write("\r                \r")
+        return child.poll()
+    finally:
+        if child.poll() is None:
+            child.terminate()  # its agent puts back what it changed
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(5)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if child.poll() is None:
+                os.killpg(child.pid, signal.SIGKILL)
+                child.wait()
+
+
+def _in_words(seconds):
+    return "%d s" % seconds if seconds < 90 else "%d min" % round(seconds / 60.0)
+
+
+def _read(file):
+    file.seek(0)
+    return file.read(64 << 20)
+
+
+def _tail(content):
+    return content[-_MOST_SAID:].decode("utf-8", "replace")
+
+
+def _path(work, number):
+    return os.path.join(work, CALLS, "%03d.json" % number)
+
+
+__all__ = ["CALLS", "PARTS", "ask", "failed", "files_of", "keep", "kept", "raise_told", "run"]
