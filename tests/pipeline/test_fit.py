@@ -3,11 +3,24 @@
 import itertools
 import json
 import random
+from dataclasses import replace
 
 import pytest
 
 from edgekd.core import InputError, Verdict
-from edgekd.pipeline import Stage, chain, make_plan, run_document, run_verdict, target_verdicts, to_go_on, verdict
+from edgekd.pipeline import (
+    Asked,
+    Stage,
+    Sweep,
+    chain,
+    make_plan,
+    run_document,
+    run_verdict,
+    sweep,
+    target_verdicts,
+    to_go_on,
+    verdict,
+)
 from edgekd.pipeline.fit import first_that_fits
 from edgekd.pipeline.keys import Keys
 from edgekd.recipe import ladder, load
@@ -281,3 +294,29 @@ def test_check_shows_the_ladder_and_what_of_it_is_there(walk, monkeypatch):
     assert [one.name for one in plan.rungs if one.chosen] == ["width 0.5 at 8 px"]
     assert {step.status for step in plan.steps} == {"cached"}
     assert walk.calls() == calls
+
+
+@one_way
+def test_a_sweep_fits_once_and_every_arm_and_seed_trains_that_student(walk, monkeypatch):
+    stages = chain.CHAIN[:-1]
+    for module in (chain, sweep):
+        monkeypatch.setattr(module, "CHAIN", stages)
+        monkeypatch.setattr(module, "STAGES", {stage.name: stage for stage in stages})
+    monkeypatch.setattr(chain, "EXAMS", {})
+    vary = ("distill.method=label,kd", "seed=0,1")
+    of = Asked(walk.folder / "toy.yaml", (BOUND,), vary=vary)
+    made = Sweep(of, None, walk.folder, ["edgekd", "sweep"])
+    assert {step.status for one in made.prospects(made.arms) for step in one.steps} == {"to do"}
+    document = made.run(1, lambda event: None)
+    store = walk.folder / ".store/calls.txt"
+    calls = [line for line in store.read_text().splitlines() if line.startswith(("sketch", "cpu/preflight"))]
+    assert calls == ["sketch 0.75@8", "cpu/preflight 0.75@8", "sketch 0.5@8", "cpu/preflight 0.5@8"]
+    assert document["exit_code"] == 0 and "width 0.5 at 8 px, the largest of 5" in document["notes"][0]
+    (fit,) = json.loads((made.folder / "fit.json").read_text())
+    assert fit["chosen"] == {"width": 0.5, "image_size": [8, 8]}
+    assert {recipe.student.width for arm in made.arms for recipe in arm.recipes.values()} == {0.5}
+    again = Sweep(of, None, walk.folder, ["edgekd", "sweep"])
+    assert {step.status for one in again.prospects(again.arms) for step in one.steps} == {"cached"}
+    walk.ms(90, 80, 70, 60, 50)
+    with pytest.raises(InputError, match="no student to compare"):
+        Sweep(replace(of, overrides=(BOUND.replace("10", "2"),)), None, walk.folder, ["edgekd"]).run(1, lambda event: None)
