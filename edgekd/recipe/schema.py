@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -363,10 +364,12 @@ class Recipe(Section):
         return tuple(gate for gate in self.gate_list() if (gate.stage, gate.target) == (stage, target))
 
     def _latency_gates(self, target: str | None) -> tuple[Gate, ...]:
-        """What a query of this target may take: preflight's own bounds on a percentile, else benchmark's."""
+        """What a query of this target may take: preflight's own bounds on a percentile, else benchmark's, whose confidence is
+        asked there."""
         own = self.gates_of("preflight", target)
         replaced = {gate.metric for gate in own}
-        gates = [*own, *(gate for gate in self.gates_of("benchmark", target) if gate.metric not in replaced)]
+        later = [gate for gate in self.gates_of("benchmark", target) if gate.metric not in replaced]
+        gates = [*own, *(replace(gate, confidence=None) for gate in later)]
         return tuple(one for one in gates if one.metric.startswith("latency_ms.") and one.bound == "max")
 
     def latency_bounds(self, target: str | None) -> tuple[Gate, ...]:
@@ -378,7 +381,7 @@ class Recipe(Section):
         return min(self.latency_bounds(target), key=lambda gate: gate.limit, default=None)
 
     def gates_timed_for(self, stage: str, target: str | None) -> tuple[Gate, ...]:
-        """The gates that a step must time enough queries for. Preflight is also asked the benchmark's bounds on latency."""
+        """The gates that a step must time enough queries for. Preflight is asked the benchmark's latencies too."""
         return (*self.gates_of(stage, target), *(self._latency_gates(target) if stage == "preflight" else ()))
 
     def as_json(self) -> dict[str, Any]:

@@ -107,3 +107,10 @@ def test_published_sizes_are_met() -> None:
         models.count_parameters(models.create("mobilenet_v2", classes=1000, image_size=224)) == 3_504_872
     )  # torchvision's model page
     assert models.count_parameters(models.create("resnet18", classes=1000, image_size=224)) == 11_689_512
+
+
+def test_multiply_accumulates_are_those_of_the_papers():
+    network = models.create("mobilenet_v2", classes=1000, image_size=224)
+    network.train()
+    assert models.count_macs(network, (224, 224)) == 300_774_272  # 300 M, Sandler et al. 2018, table 4
+    assert network.training and not network.features[0][0]._forward_hooks
