@@ -23,6 +23,7 @@ COMMANDS = (
     "devices",
     "bench",
     "build",
+    "doctor",
     "schema",
     "predict",
     "bundle",

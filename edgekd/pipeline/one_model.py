@@ -32,18 +32,21 @@ class OnDevice:
 
 @dataclass(frozen=True)
 class Made:
-    """What was built of a model. precision: it runs in; source: the file that was sent, of one image where the batch was free."""
+    """What was built of a model. precision: it runs in. sha256: of the model; source, source_sha256: what was sent, of one image
+    where the batch is free; it is there as long as the device is ``opened``."""
 
     model: targets.OnnxFile
     precision: str
+    sha256: str
     source: Path
+    source_sha256: str
     built: targets.Built
 
     def as_json(self) -> dict[str, Any]:
         built = self.built
-        sent = {} if self.source == self.model.path else {"built_from_sha256": sha256_of(self.source)}
+        sent = {} if self.source_sha256 == self.sha256 else {"built_from_sha256": self.source_sha256}
         return {
-            "file": self.model.path.name, "sha256": sha256_of(self.model.path), **sent, "input": list(self.model.one_query),
+            "file": self.model.path.name, "sha256": self.sha256, **sent, "input": list(self.model.one_query),
             "precision": self.precision, "size_mb": built.size_mb, "build_s": built.build_s, "reused": built.reused,
             "peak_memory_mb": built.peak_memory_mb, "layers": counted(built),
         }  # fmt: skip
@@ -141,10 +144,10 @@ def _hosts(asked: OnDevice, device: targets.Profile) -> list[str]:
 
 
 def _made(model: targets.OnnxFile, precision: str, device: targets.Connection, folder: Path) -> Made:
-    source = model.path
+    source, digest = model.path, sha256_of(model.path)
     if isinstance(device, TensorrtConnection):
         require_possible(model, precision, device.installed.release)
         if model.shape[0] is None:
-            source = folder / f"{sha256_of(model.path)[:16]}.onnx"
+            source = folder / f"{digest[:16]}.onnx"
             write_atomic(source, targets.with_one_image(model))
-    return Made(model, precision, source, device.build({precision: source})[precision])
+    return Made(model, precision, digest, source, sha256_of(source), device.build({precision: source})[precision])

@@ -11,9 +11,10 @@ from pathlib import Path
 
 from edgekd.core import InputError
 
-_GRAPH, _NODE, _WEIGHT, _INPUT = 7, 1, 5, 11  # of the model; of its graph
+_GRAPH, _NODE, _WEIGHT, _INPUT, _OUTPUT, _BETWEEN = 7, 1, 5, 11, 12, 13  # of the model; of its graph
 _OP, _VALUE_NAME, _VALUE_TYPE, _TENSOR, _ELEMENT, _SHAPE, _DIM = 4, 1, 2, 1, 1, 2, 1
-_DIM_VALUE, _WEIGHT_TYPE, _WEIGHT_NAME, _WEIGHT_PLACE = 1, 2, 8, 14
+_DIM_VALUE, _DIM_NAME, _WEIGHT_TYPE, _WEIGHT_NAME, _WEIGHT_PLACE = 1, 2, 2, 8, 14
+_ONE = bytes([_DIM_VALUE << 3, 1])  # a dimension of 1
 _FLOAT, _HALF, _EXTERNAL = 1, 10, 1
 _TYPES = {1: "float32", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 8: "string", 9: "bool", 10: "float16", 11: "float64"}
 _FIX = "export the network with one float32 input [N, channels, height, width]; N may be free"
@@ -76,21 +77,29 @@ def read_onnx(path: Path) -> OnnxFile:
 
 def with_one_image(model: OnnxFile) -> bytes:
     """The file's bytes with a batch of one where it is free: of a free one TensorRT makes another kind of engine."""
-
-    def fixed(value: bytes) -> bytes:
-        if _text(_only(value, _VALUE_NAME)) != model.input:
-            return value
-        first = True
-
-        def one(dimension: bytes) -> bytes:
-            nonlocal first
-            is_batch, first = first, False
-            return bytes([_DIM_VALUE << 3, 1]) if is_batch else dimension
-
-        return _changed(value, [_VALUE_TYPE, _TENSOR, _SHAPE, _DIM], one)
-
     content = model.path.read_bytes()
-    return content if model.shape[0] is not None else _changed(content, [_GRAPH, _INPUT], fixed)
+    if model.shape[0] is not None:
+        return content
+    values = [one for one in _each(_only(content, _GRAPH), _INPUT) if _text(_only(one, _VALUE_NAME)) == model.input]
+    batch = _only(_only(_only(_only(_only(values[0], _VALUE_TYPE), _TENSOR), _SHAPE), _DIM, first=True), _DIM_NAME)
+
+    def dimension(here: bytes) -> bytes:
+        return _ONE if batch and _only(here, _DIM_NAME) == batch else here
+
+    def value(here: bytes) -> bytes:
+        here = _changed(here, [_VALUE_TYPE, _TENSOR, _SHAPE, _DIM], dimension)  # by its name it stands in the outputs too
+        own = _text(_only(here, _VALUE_NAME)) == model.input
+        return _changed(here, [_VALUE_TYPE, _TENSOR, _SHAPE], _first_is_one) if own else here
+
+    for kind in (_INPUT, _OUTPUT, _BETWEEN):
+        content = _changed(content, [_GRAPH, kind], value)
+    return content
+
+
+def _first_is_one(shape: bytes) -> bytes:
+    """By its place, where it has no name."""
+    dimensions = iter([_ONE])
+    return _changed(shape, [_DIM], lambda here: next(dimensions, here))
 
 
 def _value(value: bytes) -> tuple[str, int, list[int | None]]:
@@ -119,9 +128,9 @@ def _each(message: bytes, field: int) -> list[bytes]:
     return [value for number, value in _fields(message) if number == field and isinstance(value, bytes)]
 
 
-def _only(message: bytes, field: int) -> bytes:
+def _only(message: bytes, field: int, *, first: bool = False) -> bytes:
     """The field's bytes, the last ones if it stands there twice; none if it is not there."""
-    return (_each(message, field) or [b""])[-1]
+    return (_each(message, field) or [b""])[0 if first else -1]
 
 
 def _text(value: bytes | int) -> str:

@@ -41,7 +41,7 @@ REFUSED = {
     "a sequence": (lambda path: _of(path, _input(shape=(1, 77))), "four dimensions", "[1, 77]"),
     "a free size": (lambda path: _of(path, _input(shape=(1, 3, "H", 8))), "size of the model's input is free", "[1, 3, free, 8]"),
     "text": (lambda path: path.write_text("hello, hello") and path, "not an ONNX file", ""),
-    "nothing": (lambda path: path.write_bytes(b"") and path or path, "not an ONNX file", "no network"),
+    "nothing": (lambda path: (path.write_bytes(b"") and path) or path, "not an ONNX file", "no network"),
     "nowhere": (lambda path: path, "cannot be read", "No such file"),
 }
 
@@ -72,8 +72,14 @@ def test_weights_in_another_file_are_refused(tmp_path):
 def test_one_image_is_all_that_changes_of_a_free_batch(tmp_path):
     path = TINY.float_model(tmp_path / "f.onnx", **{"edgekd.weight_bits": "7"})
     expected = onnx.load(str(path))
-    expected.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    for value in (*expected.graph.input, *expected.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 1
     assert onnx.load_from_string(with_one_image(read_onnx(path))) == expected
+    unnamed = onnx.load(str(path))
+    unnamed.graph.input[0].type.tensor_type.shape.dim[0].Clear()
+    onnx.save(unnamed, str(path))
+    unnamed.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    assert onnx.load_from_string(with_one_image(read_onnx(path))) == unnamed
     fixed = TINY.symmetric_model(tmp_path / "s.onnx")
     assert with_one_image(read_onnx(fixed)) == fixed.read_bytes()
 
