@@ -1,10 +1,11 @@
-"""Verify a bundle the way an app meets it: every file against the manifest, then every model on its golden cases."""
+"""Verify a bundle the way an app meets it: every file against the manifest, then every model and engine that this machine can
+run on its golden cases. What it cannot run is told, and counts as nothing: neither as agreeing nor as a difference."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,13 @@ class Golden:
 
 @dataclass(frozen=True)
 class Verification:
-    """differences: one line each, empty when the bundle is whole and right. golden: by flavour; empty when files differ."""
+    """differences: one line each, empty when the bundle is whole and right. golden: by flavour, of engines by path; empty when
+    files differ. not_run: {path: why} of models and engines that this machine cannot run."""
 
     folder: Path
     differences: tuple[str, ...]
     golden: Mapping[str, Golden]
+    not_run: Mapping[str, str] = field(default_factory=dict)
 
     def require(self) -> None:
         """Raise IntegrityError, naming every difference, unless there is none."""
@@ -45,12 +48,16 @@ class Verification:
             )  # fmt: skip
 
     def measurement(self) -> Measurement:
-        """``golden_agreement``: of the model that agrees least, the share of golden cases whose class is the expected one."""
+        """``golden_agreement``: of the model that agrees least, the share of golden cases whose class is the expected one.
+
+        The condition "not_run" lists what the number says nothing of.
+        """
         if not self.golden:
             return Measurement("golden_agreement", None, "fraction", 0)
         flavour, least = min(self.golden.items(), key=lambda item: item[1].agree / item[1].cases)
         low, high = wilson_interval(least.agree, least.cases, z_two_sided(REPORTED_CONFIDENCE))
         conditions = {"flavour": flavour, "sqnr_db": {name: one.sqnr_db for name, one in self.golden.items()}}
+        conditions |= {"not_run": sorted(self.not_run)} if self.not_run else {}
         share = least.agree / least.cases
         return Measurement(
             "golden_agreement", share, "fraction", least.cases, low, high, counts=(least.agree,), conditions=conditions
@@ -58,20 +65,21 @@ class Verification:
 
     def as_json(self) -> dict[str, Any]:
         golden = {name: asdict(one) for name, one in self.golden.items()}
-        return {"bundle": str(self.folder), "differences": list(self.differences), "golden": golden}
+        found = {"bundle": str(self.folder), "differences": list(self.differences), "golden": golden}
+        return {**found, "not_run": dict(self.not_run)}
 
 
 def verify(folder: Path) -> Verification:
     """Compare a bundle with what it promises; damage is returned, not raised.
 
-    Raises InputError: no bundle there, or one of another schema. EnvironmentProblem: onnxruntime or numpy is missing.
+    Raises InputError: no bundle there, or one of another schema. EnvironmentProblem: nothing in it can run here.
     """
     try:
         with told():
-            lines, golden = examine(folder)
+            lines, golden, not_run = examine(folder)
     except IntegrityError as error:  # a manifest that cannot be trusted, or a model that does not fit: nothing else can be judged
         return Verification(folder, (f"{error}{f' ({error.seen})' if error.seen else ''}",), {})
-    return Verification(folder, tuple(lines), {name: Golden(**one) for name, one in golden.items()})
+    return Verification(folder, tuple(lines), {name: Golden(**one) for name, one in golden.items()}, not_run)
 
 
 def open_bundle(folder: Path, flavour: str | None = None) -> Bundle:

@@ -18,9 +18,10 @@ def bundle() -> None:
 @click.argument("folder", metavar="BUNDLE", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def verify(folder: Path, as_json: bool) -> None:
-    """Compare every file of BUNDLE with its manifest, then run every model on its golden cases.
+    """Compare every file of BUNDLE with its manifest, then run every model and engine on its golden cases.
 
-    Names all differences at once and exits with 7 if there is one. Hashes show that a bundle is unchanged, not who made it.
+    Names all differences at once and exits with 7 if there is one; what this machine cannot run is named, not judged. Hashes show
+    that a bundle is unchanged, not who made it.
     """
     from edgekd.bundle import verify as verify_bundle
     from edgekd.core import IntegrityError
@@ -42,4 +43,7 @@ def verify(folder: Path, as_json: bool) -> None:
     for flavour, golden in found.golden.items():
         fidelity = "every bit equal" if golden.sqnr_db is None else f"SQNR {golden.sqnr_db:.1f} dB"
         click.echo(f"{flavour:<8}{golden.agree} of {golden.cases} golden cases agree, {fidelity}")
-    click.echo(f"{printable(str(folder))}: whole and right")
+    for path, why in found.not_run.items():
+        click.echo(printable(f"{path} was NOT run here: {why}"))
+    right = "whole, and right in all that ran here" if found.not_run else "whole and right"
+    click.echo(f"{printable(str(folder))}: {right}")

@@ -5,9 +5,10 @@ Sent to a device, and put into a bundle, as one zipapp.
 """
 
 from .archive import build_zipapp
-from .loader import Bundle, examine, load, verify
+from .loader import Bundle, load
 from .preprocess import decode, normalize
 from .probe import flavour_for
 from .problem import Problem
+from .proof import examine, verify
 
 __all__ = ["Bundle", "Problem", "build_zipapp", "decode", "examine", "flavour_for", "load", "normalize", "verify"]

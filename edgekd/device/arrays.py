@@ -7,6 +7,16 @@ import struct
 from .integrity import write_aside
 from .problem import Problem, one_line
 
+NO_IMAGES_FIX = "apt install python3-numpy python3-pil, or: pip install numpy pillow"  # what an app needs beside its runtime
+
+
+def require_numpy():
+    """Raises Problem "environment" where numpy cannot be imported."""
+    try:
+        import numpy  # noqa: F401
+    except ImportError as error:
+        raise Problem("environment", "numpy cannot be imported", seen=one_line(error), fix=NO_IMAGES_FIX)
+
 
 def read_array(path):
     """The array of a .npy file. Raises Problem "integrity": no such file, another format, cut short, or Python objects inside."""

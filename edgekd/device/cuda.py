@@ -18,6 +18,7 @@ FOLDERS = ("/usr/local/cuda/lib64", "/usr/lib/aarch64-linux-gnu", "/usr/lib/x86_
 _TO_DEVICE, _TO_HOST = 1, 2
 _SPIN = 1  # cudaDeviceScheduleSpin: waiting is running, as for trtexec --useSpinWait; else a Jetson sleeps and wakes late
 _OWN_STREAM = 1  # cudaStreamNonBlocking: the default stream, which others may use, does not order it
+_CAPABILITY = (75, 76)  # cudaDevAttrComputeCapabilityMajor and -Minor
 _THIS_THREAD = 1  # cudaStreamCaptureModeThreadLocal
 _OUT_OF_MEMORY = 2
 _NO_DRIVER = (35, 100, 101, 304, 999)  # insufficient driver, no device, invalid device, operating system, unknown
@@ -30,6 +31,8 @@ _HANDLE = POINTER(c_void_p)
 _ARGUMENTS = {
     "cudaRuntimeGetVersion": (POINTER(c_int),),
     "cudaGetDeviceCount": (POINTER(c_int),),
+    "cudaGetDevice": (POINTER(c_int),),
+    "cudaDeviceGetAttribute": (POINTER(c_int), c_int, c_int),
     "cudaSetDeviceFlags": (c_uint,),
     "cudaMalloc": (_HANDLE, c_size_t),
     "cudaFree": (c_void_p,),
@@ -92,6 +95,11 @@ class Runtime:
             raise Problem("device", "there is no GPU", where=path, fix=_FIXES[100])
         library.cudaSetDeviceFlags(_SPIN)
         self._milliseconds = c_float()
+
+    def compute_capability(self):
+        """Of the GPU in use: "8.7"."""
+        device = self._number("cudaGetDevice")
+        return ".".join(str(self._number("cudaDeviceGetAttribute", which, device)) for which in _CAPABILITY)
 
     def device_memory(self, size):
         """With: ``size`` bytes of the GPU's memory; their address."""
@@ -190,9 +198,9 @@ class Runtime:
             raise
         getattr(self._library, release)(handle)
 
-    def _number(self, name):
+    def _number(self, name, *arguments):
         value = c_int()
-        getattr(self._library, name)(byref(value))
+        getattr(self._library, name)(byref(value), *arguments)
         return value.value
 
     def _checked(self, name, arguments):

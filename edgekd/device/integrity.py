@@ -65,6 +65,16 @@ def read_manifest(folder):
     return manifest
 
 
+def checked(folder, manifest, path):
+    """The place of a file of the manifest, after its bytes were compared with it. Raises Problem "integrity"."""
+    described = next((one for one in manifest["files"] if one["path"] == path), None)
+    difference = file_difference(folder, described) if described else "is not in the manifest"
+    if difference:
+        fix = "copy the bundle again; verify names every difference"
+        raise Problem("integrity", "the bundle is damaged: %s %s" % (path, difference), folder, fix=fix)
+    return os.path.join(folder, *path.split("/"))
+
+
 def is_inside(path):
     """Whether a manifest's path is relative, plain, and stays inside the bundle."""
     return (isinstance(path, str) and 0 < len(path) < 1024 and "\\" not in path and "\0" not in path

@@ -1,4 +1,4 @@
-"""What an app uses: load a bundle, predict. Numpy, Pillow and onnxruntime only; and proof that a bundle is whole and right.
+"""What an app uses: load a bundle, predict. Needs numpy, Pillow, and onnxruntime or the TensorRT of one of the bundle's engines.
 
 A bundle is a folder: manifest.json (+ .sha256), preprocessing.json, labels.json, models/, golden/inputs.npy (uint8 [K, H, W, 3])
 and golden/logits-<flavour>.npy (float32 [K, classes]). load() trusts a file only after comparing it with the manifest.
@@ -7,64 +7,53 @@ and golden/logits-<flavour>.npy (float32 [K, classes]). load() trusts a file onl
 import json
 import math
 import os
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Union
 
-from . import integrity, onnxrt, preprocess
-from .arrays import read_array
-from .probe import flavour_for
+from . import choice, engines, integrity, onnxrt, preprocess
+from .arrays import read_array, require_numpy
 from .problem import Problem, one_line
 
 if TYPE_CHECKING:
     import numpy
 
-# Golden logits on another CPU: integer sums are exact, only requantisation rounds otherwise. Two executions of one quantised
-# net were measured 31 dB apart or more and 98 % agreeing; float differs by summation order alone.
-LEAST_AGREEMENT = 0.98
-LEAST_SQNR_DB = {"int8": 25.0, "fp32": 60.0}
 _MOST_IMAGES_AT_ONCE = 64
 
 
 def load(path: "Union[str, os.PathLike[str]]", flavour: Optional[str] = None, threads: int = 1) -> "Bundle":
-    """Open the bundle in folder ``path``. flavour: "ort", "ort-w7" or "fp32"; None picks the int8 one that suits this CPU.
+    """Open the bundle in folder ``path``. flavour: "tensorrt" (the engine built on such a machine), "ort", "ort-w7" or "fp32".
 
-    Raises Problem: "input" (no bundle there, no such flavour), "integrity" (changed files), "environment" (no onnxruntime).
+    None: the engine that fits this machine's TensorRT and GPU, else the int8 file that suits this CPU. threads: of onnxruntime.
+    Raises Problem: "input" (no bundle there, no such flavour, no engine for this machine), "integrity" (changed files),
+    "environment" (no runtime for anything in it, no numpy), "device" (the GPU or a runtime refuses).
     """
     folder = os.fspath(path)
     manifest = integrity.read_manifest(folder)
-    return Bundle(folder, manifest, _choose(manifest, flavour), threads)
-
-
-def verify(path: "Union[str, os.PathLike[str]]") -> List[str]:
-    """Every difference between a bundle and what it promises, one line each; [] when it is whole and its golden cases agree.
-
-    First all files; the golden cases of every model are run only when the files are right. Raises Problem as load() does.
-    """
-    return examine(path)[0]
-
-
-def examine(path: "Union[str, os.PathLike[str]]") -> "Tuple[List[str], Dict[str, Dict[str, Any]]]":
-    """What verify() finds, and what Bundle.golden() gave: (lines, {flavour: result}); the second is {} when files differ."""
-    folder = os.fspath(path)
-    manifest = integrity.read_manifest(folder)
-    lines, results = integrity.differences(folder, manifest), {}
-    for model in [] if lines else manifest["models"]:
-        results[model["flavour"]] = Bundle(folder, manifest, model, 1).golden()
-        lines += _golden_differences(model, results[model["flavour"]])
-    return lines, results
+    require_numpy()
+    engine, refused = engines.own(folder, manifest) if flavour in (None, engines.FLAVOUR) else (None, {})
+    if engine is None and flavour == engines.FLAVOUR and refused:
+        raise choice.no_engine(folder, refused)
+    try:
+        return Bundle(folder, manifest, engine or choice.chosen(manifest, flavour), threads)
+    except Problem as problem:
+        if problem.code != "environment" or not refused:
+            raise
+        raise choice.nothing_runs(folder, problem, refused)
 
 
 class Bundle:
-    """A loaded bundle. labels: list of str; flavour: which model file runs; manifest: the parsed manifest.json."""
+    """A loaded bundle. labels: list of str; flavour: which model file runs, "tensorrt" for any engine; path: that file's, in the
+    bundle; manifest: the parsed manifest.json."""
 
     def __init__(self, folder, manifest, model, threads):
-        self.folder, self.manifest, self.flavour = folder, manifest, model["flavour"]
-        self._described = {one["path"]: one for one in manifest["files"]}
+        self.folder, self.manifest, self.path = folder, manifest, model["path"]
+        self.flavour = engines.FLAVOUR if model in engines.listed(manifest) else model["flavour"]
+        self._golden = "golden/logits-%s.npy" % model["flavour"]
         self.preprocessing = self._json("preprocessing.json")
         self.labels = self._json("labels.json")
         if not isinstance(self.labels, list) or len(self.labels) != manifest.get("classes"):
             seen = "%d labels, %s classes" % (len(self.labels), manifest.get("classes"))
             raise Problem("integrity", "labels and classes differ", os.path.join(folder, "labels.json"), seen)
-        self._session = onnxrt.open_session(self._path(model["path"]), threads)
+        self._run = _runner(self._path(self.path), self.flavour, threads)
 
     def predict(self, images: Any, top: int = 1) -> List[Dict[str, Any]]:
         """One prediction an image, in order: {"label", "index", "probability", "top": [{"label", "index", "probability"}, ...]}.
@@ -87,7 +76,7 @@ class Bundle:
 
     def logits_of_pixels(self, pixels: "numpy.ndarray") -> "numpy.ndarray":
         """float32 [N, classes] of images already at the model's size: uint8 [N, H, W, 3]."""
-        logits = onnxrt.run(self._session, preprocess.normalize(pixels, self.preprocessing))
+        logits = self._run(preprocess.normalize(pixels, self.preprocessing))
         if logits.shape[1] != len(self.labels):
             seen = "%d logits, %d labels" % (logits.shape[1], len(self.labels))
             raise Problem("integrity", "the model does not fit the labels", self.folder, seen)
@@ -100,7 +89,7 @@ class Bundle:
         """
         import numpy
 
-        expected = self._array("golden/logits-%s.npy" % self.flavour)
+        expected = self._array(self._golden)
         got = self.logits_of_pixels(self._array("golden/inputs.npy"))
         if expected.shape != got.shape or not len(got) or not numpy.isfinite(expected).all():
             seen = "%s expected, %s computed" % (expected.shape, got.shape)
@@ -125,13 +114,7 @@ class Bundle:
         return dict(best[0], top=best)
 
     def _path(self, path):
-        """The place of a file of the manifest, after its bytes were compared with it."""
-        described = self._described.get(path)
-        difference = integrity.file_difference(self.folder, described) if described else "is not in the manifest"
-        if difference:
-            fix = "copy the bundle again; verify names every difference"
-            raise Problem("integrity", "the bundle is damaged: %s %s" % (path, difference), self.folder, fix=fix)
-        return os.path.join(self.folder, *path.split("/"))
+        return integrity.checked(self.folder, self.manifest, path)
 
     def _json(self, path):
         with open(self._path(path), "rb") as file:
@@ -144,28 +127,12 @@ class Bundle:
         return read_array(self._path(path))
 
 
-def _choose(manifest, flavour):
-    """The entry of manifest["models"] to run: the flavour asked for, else this CPU's int8 file, else the first one."""
-    models = manifest.get("models")
-    needed = {"path", "flavour", "precision"}
-    if not isinstance(models, list) or not all(isinstance(one, dict) and needed <= set(one) for one in models):
-        raise Problem("integrity", "the manifest describes no models", where=integrity.MANIFEST)
-    by_flavour = {one["flavour"]: one for one in models}
-    wanted = [flavour] if flavour else [flavour_for(onnxrt.this_identity()), "ort", "ort-w7", "fp32"]
-    for name in wanted:
-        if name in by_flavour:
-            return by_flavour[name]
-    raise Problem("input", "the bundle has no model %s" % wanted[0], seen=flavour, fix="one of: " + ", ".join(sorted(by_flavour)))
-
-
-def _golden_differences(model, result):
-    lines, name = [], "golden cases of %s" % model["path"]
-    if result["agree"] < LEAST_AGREEMENT * result["cases"]:
-        lines.append("%s: %d of %d agree" % (name, result["agree"], result["cases"]))
-    least = LEAST_SQNR_DB.get(model["precision"], LEAST_SQNR_DB["int8"])
-    if result["sqnr_db"] is not None and result["sqnr_db"] < least:
-        lines.append("%s: SQNR %.1f dB, must be at least %g" % (name, result["sqnr_db"], least))
-    return lines
+def _runner(path, flavour, threads):
+    """A function that gives the logits, float32 [N, classes], of float32 [N, 3, H, W]."""
+    if flavour == engines.FLAVOUR:
+        return engines.opened(path)
+    session = onnxrt.open_session(path, threads)
+    return lambda inputs: onnxrt.run(session, inputs)
 
 
 def _sqnr_db(signal, noise):

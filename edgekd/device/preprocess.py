@@ -13,6 +13,7 @@ import struct
 import zlib
 from typing import TYPE_CHECKING, Any, Dict
 
+from .arrays import NO_IMAGES_FIX
 from .problem import Problem, one_line
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def _opened(source, name):
     try:
         from PIL import Image
     except ImportError:
-        raise Problem("environment", "Pillow is not installed", fix="pip install pillow")
+        raise Problem("environment", "Pillow is not installed", fix=NO_IMAGES_FIX)
     if hasattr(source, "__array_interface__") and not isinstance(source, Image.Image):
         return _from_array(source, name)
     try:

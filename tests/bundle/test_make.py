@@ -68,7 +68,7 @@ def test_the_zipapp_inside_needs_nothing_of_edgekd(bundle, tmp_path):
 def test_the_card_tells_what_was_and_was_not_measured_and_keeps_names_text(bundle):
     card = (bundle / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert "| cpu | top1 | 0.9722 [0.95, 0.985], n=360 |" in card
-    assert "- jetson: no host is given: --host jetson=[user@]HOST" in card
+    assert r"- jetson: no host is given: --host jetson=\[user@\]HOST" in card
     assert r"猫 \| \<b\>" in card and r"no\*thing\*" in card and "<b>" not in card
 
 

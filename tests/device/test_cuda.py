@@ -154,6 +154,7 @@ def walk(runtime, graph_expected=True):
     with contextlib.ExitStack() as held:
         stream, start, end = (held.enter_context(one) for one in (runtime.stream(), runtime.event(), runtime.event()))
         address, array = held.enter_context(runtime.device_memory(16)), held.enter_context(runtime.pinned((4,), "float32"))
+        assert runtime.compute_capability() == "8.7"
         runtime.copy_to_device(address, array, stream)
         runtime.copy_to_host(array, address, stream)
         runtime.record(start, stream)

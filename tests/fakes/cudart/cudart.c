@@ -3,7 +3,7 @@
 
    Environment: FAKE_CUDA_VERSION (12060: what cudaRuntimeGetVersion says; decides which cudaGraphInstantiate there is),
    FAKE_CUDA_FAIL="name:code[:nth call]" (that function returns that code, from its nth call on), FAKE_CUDA_MEMORY (bytes there
-   are), FAKE_CUDA_DEVICES, FAKE_CUDA_LOG (a file: one line a call). At exit what was never released is written to that file.
+   are), FAKE_CUDA_DEVICES, FAKE_CUDA_CAPABILITY (87 for 8.7), FAKE_CUDA_LOG (a file: one line a call). At exit what was never released is written to that file.
 
    The fake tensorrt module enqueues by fake_enqueue: it computes at once, or notes the work in the graph that is being captured. */
 #define _GNU_SOURCE
@@ -123,6 +123,14 @@ int cudaGetLastError(void) { int code = last_error; last_error = 0; return code;
 
 int cudaRuntimeGetVersion(int *version) { CALL("cudaRuntimeGetVersion"); *version = number("FAKE_CUDA_VERSION", 12060); return 0; }
 int cudaGetDeviceCount(int *count) { CALL("cudaGetDeviceCount"); *count = number("FAKE_CUDA_DEVICES", 1); return 0; }
+int cudaGetDevice(int *device) { CALL("cudaGetDevice"); *device = 0; return 0; }
+int cudaDeviceGetAttribute(int *value, int which, int device) {
+    CALL("cudaDeviceGetAttribute");
+    if (device != 0 || (which != 75 && which != 76)) return last_error = INVALID_VALUE;
+    long capability = number("FAKE_CUDA_CAPABILITY", 87);
+    *value = which == 75 ? capability / 10 : capability % 10;
+    return 0;
+}
 int cudaSetDeviceFlags(unsigned flags) { CALL("cudaSetDeviceFlags"); return flags == 1 ? 0 : (last_error = INVALID_VALUE); }
 
 int cudaMalloc(void **out, size_t size) {
