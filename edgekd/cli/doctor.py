@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ def doctor(host: str | None, ssh_config: Path | None, python: str, as_json: bool
     from edgekd.targets import Host
     from edgekd.targets.doctor import checks_here, checks_there, worst_code
 
-    where = Host.parse(host.rpartition("=")[2], where="--host") if host is not None else None
+    where = Host.parse(re.sub(r"^\w[\w.-]*=", "", host), where="--host") if host is not None else None  # NAME=, as pipeline takes
     with interruptible():
         checks, device = list(checks_here(with_host=where is not None)), None
         ssh_works = not any(one.name == "ssh" and one.fails for one in checks)
