@@ -17,6 +17,7 @@ COMMANDS = (
     "pipeline",
     "check",
     "sweep",
+    "kit",
     "compare",
     "report",
     "recipes",

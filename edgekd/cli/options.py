@@ -47,6 +47,10 @@ ssh_config = click.option(
     "--ssh-config", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
     help="Use this configuration of ssh instead of your own.",
 )  # fmt: skip
+reply = click.option(
+    "--reply", "replies", multiple=True, type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+    help="What a kit wrote on its device, in place of reaching it; may be repeated.",
+)  # fmt: skip
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document, on success and on failure.")
 target = click.option(
     "--target",

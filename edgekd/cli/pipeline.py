@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @click.option("--remeasure", is_flag=True, help="Measure again what is measured on devices.")
 @options.host
 @options.ssh_config
+@options.reply
 @click.option("--require", multiple=True, metavar="TARGET", help="Exit with 4 if this target is not measured; may be repeated.")
 @options.as_json
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
@@ -40,6 +41,7 @@ def pipeline(
     devices: int | None,
     hosts: tuple[str, ...],
     ssh_config: Path | None,
+    replies: tuple[Path, ...],
     require: tuple[str, ...],
     as_json: bool,
     quiet: bool,
@@ -52,6 +54,7 @@ def pipeline(
     holds, 3 when one fails, 4 when one cannot be decided; other codes are errors (see the README).
     """
     from edgekd.cli.progress import ProgressLog
+    from edgekd.core import InputError
     from edgekd.core.files import write_atomic, write_json
     from edgekd.pipeline import Control, Runner, Store, reach_of, requiring, run_document, store_of, to_go_on, without_hosts
     from edgekd.recipe import load
@@ -60,12 +63,14 @@ def pipeline(
     started = time.time()
     overrides += (f"compute.devices={devices}",) if devices is not None else ()
     control = Control(**asked)
+    if control.smoke and replies:
+        raise InputError("a kit is not asked what a smoke run asks", where="--reply", fix="leave --smoke or --reply out")
     loaded = requiring(load(recipe, overrides), require)
-    reach = reach_of(loaded, hosts, ssh_config)
+    reach = reach_of(loaded, hosts, ssh_config, replies)
     folder = run_dir or options.RUNS / (loaded.name + "-smoke" * control.smoke)
     with interruptible(), ProgressLog(-1 if quiet else int(verbose)) as log:
         walk = Runner(loaded, folder, Store(store_of(folder, options.RUNS)), log, control, reach).walk()
-    resume = [*_words(recipe, run_dir, overrides, require, to_go_on(walk, loaded)), *_reaching(hosts, ssh_config)]
+    resume = [*_words(recipe, run_dir, overrides, require, to_go_on(walk, loaded)), *_reaching(hosts, ssh_config, replies)]
     with undisturbed():
         document = run_document(walk, loaded, folder, resume=resume, started=started)
         kept = without_hosts(document, reach)
@@ -91,6 +96,7 @@ def _words(
     return words + [word for one in require for word in ("--require", one)]
 
 
-def _reaching(hosts: tuple[str, ...], ssh_config: Path | None) -> list[str]:
+def _reaching(hosts: tuple[str, ...], ssh_config: Path | None, replies: tuple[Path, ...]) -> list[str]:
     words = [word for one in hosts for word in ("--host", one)]
+    words += [word for one in replies for word in ("--reply", str(one))]
     return words + (["--ssh-config", str(ssh_config)] if ssh_config else [])

@@ -17,12 +17,14 @@ import signal
 import sys
 import time
 import zipfile
+import zlib
 
 from . import archive, kit_calls, kit_choice, kit_reply
 from .integrity import sha256_of, write_aside
 from .problem import Problem
 
 CONTENT = "kit.json"
+_DAMAGED = (KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 _STAY = ("nv_tegra_release", "nvpmodel", "dpkg", "trtexec_banner", "tensorrt_python")  # what calls that are done rest on
 
 
@@ -54,8 +56,11 @@ def _leave(number, frame):
 def _run(own, folder):
     folder = os.path.abspath(folder or os.path.dirname(own))
     with zipfile.ZipFile(own) as kit:
-        content = kit.read(CONTENT)
-        told, digest = json.loads(content.decode("utf-8")), hashlib.sha256(content).hexdigest()
+        try:
+            content = kit.read(CONTENT)
+            told, digest = json.loads(content.decode("utf-8")), hashlib.sha256(content).hexdigest()
+        except _DAMAGED + (ValueError,) as error:
+            raise Problem("integrity", "the kit is damaged", CONTENT, str(error), "copy it to the device again")
         work = os.path.join(folder, "%s-kit-%s" % (told["target"], digest[:12]))
         if "," in work or ":" in work:
             raise Problem("input", "trtexec knows no path with a comma or a colon", work, fix="move the kit to another folder")
@@ -123,7 +128,7 @@ def _unpack(kit, told, work):
         try:
             with kit.open(name) as source:
                 digest = write_aside(path, lambda file: shutil.copyfileobj(source, file))  # noqa: B023  called at once
-        except (KeyError, EOFError, zipfile.BadZipFile) as error:
+        except _DAMAGED as error:
             raise Problem("integrity", "the kit is damaged", name, str(error), "copy it to the device again")
         if digest != sha256:
             raise Problem("integrity", "a file of the kit has other bytes", name, digest, "copy the kit to the device again")

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from typing import Any, Dict, Iterator
 
 from .integrity import write_aside
 from .problem import Problem, one_line
@@ -100,7 +101,7 @@ def raise_told(answer):
     raise Problem("device", "%s failed" % answer["name"], seen=seen)
 
 
-def files_of(value):
+def files_of(value: Any) -> Iterator[Dict[str, Any]]:
     """Every {"path", "sha256"} in a reply."""
     if isinstance(value, dict):
         if isinstance(value.get("path"), str) and isinstance(value.get("sha256"), str):

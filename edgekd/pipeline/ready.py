@@ -20,10 +20,13 @@ def require_ready(recipe: Recipe) -> None:
         raise problems[0]
 
 
-def reach_of(recipe: Recipe, given: Sequence[str] = (), ssh_config: Path | None = None) -> targets.Reach:
-    """Where the devices of a recipe that is ready are; given: NAME=[user@]HOST[:port]. Raises RecipeError, InputError."""
+def reach_of(
+    recipe: Recipe, given: Sequence[str] = (), ssh_config: Path | None = None, replies: Sequence[Path] = ()
+) -> targets.Reach:
+    """Where the devices of a recipe that is ready are; given: NAME=[user@]HOST[:port], replies: of kits. Raises RecipeError,
+    InputError, IntegrityError."""
     require_ready(recipe)
-    return targets.reach_of(recipe.targets, given, ssh_config)
+    return targets.reach_of(recipe.targets, given, ssh_config, replies=replies)
 
 
 def require_enough_images(recipe: Recipe, images: int, stages: Collection[str]) -> None:

@@ -33,12 +33,15 @@ def measure_calmly(
     One that outlasted the plan's budget is not repeated: the machine is too busy, or the model too slow, to ask again.
 
     Returns ``Connection.measure``'s reply with "set_aside": [[reason, ...] of each earlier attempt], and the reasons why the
-    returned one is suspect, () if it is not.
+    returned one is suspect, () if it is not. What a kit has measured cannot be repeated: its one answer is returned.
     """
     set_aside: list[list[str]] = []
     while True:
         measured = connection.measure(models, example, plan)
         reasons = suspicions(measured, connection.target.profile)
+        if connection.kit:
+            again = (f"a kit measured it, and cannot by itself measure again: {connection.kit.again}",) if reasons else ()
+            return {**measured, "set_aside": set_aside}, (*reasons, *again)
         if not reasons or len(set_aside) == attempts - 1 or measured["seconds"] > plan.budget_s:
             return {**measured, "set_aside": set_aside}, reasons
         set_aside.append(list(reasons))

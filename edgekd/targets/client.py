@@ -24,6 +24,7 @@ from edgekd.targets.jetson.identity import describe
 from edgekd.targets.plan import MeasuringPlan
 from edgekd.targets.target import Target
 from edgekd.targets.transport import Answer, Transport
+from edgekd.targets.transport.recorded import RecordedTransport
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,6 +60,7 @@ class Connection(ABC):
 
     def __init__(self, target: Target, transport: Transport) -> None:
         self.target, self._transport = target, transport
+        self.kit = transport.kit if isinstance(transport, RecordedTransport) else None  # facts of the one that answered before
         self._put_bytes("edgekd.pyz", build_zipapp())
         self._put_bytes(MARKER, b"")
 
@@ -105,7 +107,7 @@ class Connection(ABC):
 
     def most_images(self) -> int | None:
         """How many images ``infer`` can be asked in good time; None: any number."""
-        return None
+        return self.kit.images if self.kit else None
 
     def clean(self) -> None:
         """Delete everything in the work folder but the agent."""
@@ -135,11 +137,7 @@ class Connection(ABC):
         return {"path": name, "sha256": sha256_of(source)}
 
     def _put_array(self, name: str, array: NDArray[np.float32]) -> dict[str, str]:
-        import numpy as np
-
-        content = io.BytesIO()
-        np.save(content, np.ascontiguousarray(array, dtype=np.float32), allow_pickle=False)
-        return self._put_bytes(name, content.getvalue())
+        return self._put_bytes(name, array_bytes(array))
 
     def _put_bytes(self, name: str, content: bytes) -> dict[str, str]:
         with disk_problems(Path(tempfile.gettempdir())), tempfile.TemporaryDirectory(prefix="edgekd-") as folder:
@@ -152,6 +150,21 @@ class Connection(ABC):
         if not path.is_file() or sha256_of(path) != described["sha256"]:
             raise IntegrityError("a result arrived with other bytes", where=self._where("infer"), seen=described["path"])
         return path
+
+
+def array_bytes(array: NDArray[np.float32]) -> bytes:
+    """The .npy file of an array as a device gets it."""
+    import numpy as np
+
+    content = io.BytesIO()
+    np.save(content, np.ascontiguousarray(array, dtype=np.float32), allow_pickle=False)
+    return content.getvalue()
+
+
+def in_chunks(inputs: NDArray[np.float32], most_bytes: int) -> list[NDArray[np.float32]]:
+    """Inputs [N, ...] in parts of at most ``most_bytes``, or of one row, in order."""
+    size = max(1, most_bytes // max(1, inputs[:1].nbytes))
+    return [inputs[start : start + size] for start in range(0, len(inputs), size)]
 
 
 def reply_of(answer: Answer, token: str, where: str, deadline_s: float) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from edgekd.targets.reach import Reach
 from edgekd.targets.target import Target
 from edgekd.targets.transport import Transport
 from edgekd.targets.transport.local import LocalTransport
+from edgekd.targets.transport.recorded import RecordedTransport
 from edgekd.targets.transport.ssh import SshTransport
 
 
@@ -43,6 +44,8 @@ def this_machine() -> Iterator[Connection]:
 def _transport(target: Target, reach: Reach | None) -> Transport:
     if target.profile.is_local:
         return LocalTransport()
+    if reach is not None and target.name in reach.replies:
+        return RecordedTransport(target.name, reach.replies[target.name])
     if reach is None or target.name not in reach.hosts:
         what = "no host is given for this target"
         raise DeviceError(what, where=target.name, seen=target.profile.name, fix=f"--host {target.name}=[user@]HOST")

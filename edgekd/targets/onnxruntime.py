@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekd.core import DeviceError
-from edgekd.targets.client import LOCK_WAIT_S, Built, Connection
+from edgekd.targets.client import LOCK_WAIT_S, Built, Connection, in_chunks
 from edgekd.targets.plan import MeasuringPlan
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ class OnnxruntimeConnection(Connection):
         }  # fmt: skip
         least = plan.rounds * (plan.queries + plan.discard) * len(models)
         deadline_s = lock_wait_s + 4 * plan.budget_s + least * _SECONDS_AN_IMAGE
-        return self._call("measure", request, deadline_s)
+        measured = self._call("measure", request, deadline_s)
+        return {**measured, "facts": self.kit.as_facts()} if self.kit else measured
 
     def infer(
         self, model: Path, inputs: NDArray[np.float32], *, optimised: bool = True, batch: int = 1, deadline_s: float | None = None
@@ -47,8 +48,7 @@ class OnnxruntimeConnection(Connection):
 
         if not len(inputs):
             raise DeviceError("nothing to infer", where=self.target.name, seen="0 images")
-        size = max(1, CHUNK_BYTES // max(1, inputs[:1].nbytes))
-        chunks = [inputs[start : start + size] for start in range(0, len(inputs), size)]
+        chunks = in_chunks(inputs, CHUNK_BYTES)
         described = [self._put_array(f"inputs-{number}.npy", chunk) for number, chunk in enumerate(chunks)]
         request = {
             "model": self._put("model.onnx", model), "inputs": described, "threads": self.target.threads,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekd.core import DeviceError, InputError
 from edgekd.core.files import sha256_of
-from edgekd.targets.client import LOCK_WAIT_S, Built, Connection
+from edgekd.targets.client import LOCK_WAIT_S, Built, Connection, in_chunks
 from edgekd.targets.plan import MeasuringPlan
 from edgekd.targets.tensorrt.beside import power_of
 from edgekd.targets.tensorrt.failures import failure_of, judged
@@ -114,6 +114,8 @@ class TensorrtConnection(Connection):
         return {**measured, "peak_memory_mb": None, "power": power, "facts": facts}
 
     def most_images(self) -> int | None:
+        if self.kit:
+            return self.kit.images
         return None if self.installed.backend == "tensorrt" else MOST_BY_PROCESSES
 
     def infer(
@@ -125,8 +127,7 @@ class TensorrtConnection(Connection):
         if not len(inputs):
             raise DeviceError("nothing to infer", where=self.target.name, seen="0 images")
         by_python = self.installed.backend == "tensorrt"
-        size = max(1, CHUNK_BYTES // max(1, inputs[:1].nbytes))
-        chunks = [inputs[start : start + size] for start in range(0, len(inputs), size)]
+        chunks = in_chunks(inputs, CHUNK_BYTES)
         request = {
             "backend": self.installed.backend, "engine": self._put_engine(model), "input": INPUT, "batch": batch,
             "inputs": [self._put_array(f"inputs-{number}.npy", chunk) for number, chunk in enumerate(chunks)],

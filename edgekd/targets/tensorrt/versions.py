@@ -39,6 +39,11 @@ def version_of(text: str) -> Version:
     return major, minor
 
 
+def known_releases() -> tuple[Version, ...]:
+    """Every release whose options are known, oldest first."""
+    return (*_OF_8, *((major, minor) for major, newest in NEWEST.items() for minor in range(newest[1] + 1)))
+
+
 def taken_as(version: Version) -> tuple[Version, str | None]:
     """The version whose options are used, and why if it is another: those of a newer 10.x or 11.x are taken to be those of the
     newest one known. Raises InputError: a version whose options are not known here."""
