@@ -20,7 +20,7 @@ def render_build(document: Mapping[str, Any]) -> str:
     table = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
     model, files = document["model"], document["files"]
     facts = [f"{'device':<9}{device_text(document)}", f"{'layers':<9}{layers_text(model['layers'])}"]
-    facts += [f"{name:<9}{path}" for name, path in files.items()]
+    facts += [f"{'file':<9}{path}" for path in files.values()]
     size, seconds = f"{model['size_mb']:.3g} MB", in_words(model["build_s"])
     how = f"reused: built before from exactly the same, in {seconds}" if model["reused"] else f"built in {seconds}"
     did = (
