@@ -38,7 +38,7 @@ def shipped() -> tuple[Profile, ...]:
 def profiles() -> tuple[Profile, ...]:
     """All profiles, the user's own last. Raises InputError: one of those is not a profile, or has a name that is taken."""
     found = list(shipped())
-    for path in sorted(own_folder().glob("*.json")):
+    for path in _own_files():
         one = _own(path)
         taken = {name: known.name for known in found for name in (known.name, *known.aliases)}
         for name in (one.name, *one.aliases):
@@ -47,6 +47,18 @@ def profiles() -> tuple[Profile, ...]:
                 raise InputError(f"the name is {taken[name.lower()]}'s already", where=str(path), seen=name, fix=fix)
         found.append(one)
     return tuple(found)
+
+
+def _own_files() -> list[Path]:
+    """A folder that only has to be there if somebody named it: without a home, or in one of others, there are no own profiles."""
+    folder = own_folder()
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix == ".json")
+    except OSError as error:
+        if not os.environ.get(FOLDER):
+            return []
+        fix = "name a folder of profiles, or leave the variable out"
+        raise InputError(f"the folder of own profiles: {error.strerror}", where=FOLDER, seen=str(folder), fix=fix) from error
 
 
 def own_folder() -> Path:

@@ -6,7 +6,7 @@ import pytest
 
 from edgekd.core import InputError
 from edgekd.targets import profile, profiles, resolve
-from edgekd.targets.profiles import own_folder
+from edgekd.targets.profiles import own_folder, shipped
 
 OWN = {**profile("jetson-orin-nano-8gb").as_json(), "name": "my-orin", "aliases": ["shelf-3"]}
 
@@ -99,3 +99,14 @@ def test_two_own_profiles_cannot_share_a_name(own):
     own({**OWN, "aliases": []}, "b.json")
     with pytest.raises(InputError, match="is my-orin's already"):
         profiles()
+
+
+def test_a_settings_folder_nobody_may_read_has_no_profiles_and_a_named_one_that_is_not_there_is_told(tmp_path, monkeypatch):
+    monkeypatch.delenv("EDGEKD_DEVICES", raising=False)
+    (tmp_path / "edgekd").write_text("no folder")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert profiles() == shipped()
+    monkeypatch.setenv("EDGEKD_DEVICES", str(tmp_path / "nowhere"))
+    with pytest.raises(InputError, match="No such file") as refused:
+        profiles()
+    assert (refused.value.where, refused.value.seen) == ("EDGEKD_DEVICES", str(tmp_path / "nowhere"))
