@@ -8,18 +8,19 @@ Hashes prove that a bundle is unchanged since it was made, not who made it.
 """
 
 from edgekd.bundle.card import Card
-from edgekd.bundle.golden import golden_logits, spread_over_classes, surest_half
+from edgekd.bundle.engine import Engine
+from edgekd.bundle.golden import golden_logits, surest_half
 from edgekd.bundle.make import make
 from edgekd.bundle.verify import Golden, Verification, open_bundle, verify
 
 __all__ = [
     "Card",
+    "Engine",
     "Golden",
     "Verification",
     "golden_logits",
     "make",
     "open_bundle",
-    "spread_over_classes",
     "surest_half",
     "verify",
 ]

@@ -33,12 +33,21 @@ class Card:
     smoke: bool = False
 
 
-def card_text(name: str, card: Card, labels: Sequence[str], models: Sequence[Mapping[str, object]], golden_cases: int) -> str:
-    """MODEL_CARD.md; names of classes, files and data are escaped, so that they cannot become Markdown or HTML."""
+def card_text(
+    name: str,
+    card: Card,
+    labels: Sequence[str],
+    models: Sequence[Mapping[str, object]],
+    engines: Sequence[Mapping[str, object]],
+    golden_cases: int,
+) -> str:
+    """MODEL_CARD.md. models, engines: as the manifest lists them. Names of classes, files and data are escaped, so that they
+    cannot become Markdown or HTML."""
     environment = Environment(loader=PackageLoader(__package__, "."), undefined=StrictUndefined, trim_blocks=True)
     environment.filters.update({"md": _escaped, "value": _value})
     template = environment.get_template("card.md.jinja")
-    return template.render(name=name, card=card, labels=labels, models=models, golden_cases=golden_cases) + "\n"
+    built = {str(one["target"]): one for one in engines}
+    return template.render(name=name, card=card, labels=labels, models=models, built=built, golden_cases=golden_cases) + "\n"
 
 
 def _escaped(text: object) -> str:

@@ -27,15 +27,6 @@ def golden_logits(model: Path, images: NDArray[np.uint8], preprocessing: Mapping
     return logits
 
 
-def spread_over_classes(labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Indices of up to ``count`` images, sorted: the first of every class, then the second of every class, and so on."""
-    turn = np.empty(len(labels), np.int64)
-    for label in np.unique(labels):
-        rows = np.flatnonzero(labels == label)
-        turn[rows] = np.arange(len(rows))
-    return np.sort(np.argsort(turn, kind="stable")[:count])
-
-
 def surest_half(logits: Iterable[NDArray[np.float32]]) -> NDArray[np.int64]:
     """Indices, sorted, of the half of the images on which no model is near a tie. logits: one [K, classes] of each model.
 

@@ -4,8 +4,9 @@ manifest.json            canonical JSON: every other file with sha256 and bytes,
 manifest.json.sha256     the manifest's own hash, as sha256sum writes it
 preprocessing.json labels.json MODEL_CARD.md edgekd.pyz
 models/*.onnx            one a flavour; and what ``for_devices`` brings: files an app does not load, such as those for TensorRT
+models/<target>/student.<precision>.engine   what a connected device built, ran and measured; it runs on such a device only
 golden/inputs.npy        uint8 [K, H, W, 3]
-golden/logits-<flavour>.npy   float32 [K, classes]
+golden/logits-<flavour>.npy   float32 [K, classes]; of an engine's flavour too: what its ONNX file gives, as written
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from numpy.typing import NDArray
 
 from edgekd import __version__
 from edgekd.bundle.card import Card, card_text
+from edgekd.bundle.engine import Engine
 from edgekd.core import Artifact, InputError, canonical_json
 from edgekd.core.files import disk_problems, write_atomic
 from edgekd.device import build_zipapp
@@ -51,17 +53,22 @@ def make(
     golden_logits: Mapping[str, NDArray[np.float32]],
     card: Card,
     for_devices: Mapping[str, Path | str] = MappingProxyType({}),
+    engines: Sequence[Engine] = (),
 ) -> tuple[Artifact, ...]:
     """Write a bundle into ``folder``, which must be new or empty; returns an artifact a file, its kind being its path.
 
     models: (flavour, ONNX file); flavours "fp32", "ort", "ort-w7". golden_images: uint8 [K, H, W, 3] at the size of
-    ``preprocessing["image_size"]``. golden_logits: by flavour, float32 [K, classes], as onnxruntime gave them here.
-    for_devices: by name below models/, a file or a text.
-    Raises InputError when these do not fit together; EnvironmentProblem when the disk refuses.
+    ``preprocessing["image_size"]``. golden_logits: by flavour, those of engines too, float32 [K, classes], as onnxruntime gave
+    them here. for_devices: by name below models/, a file or a text. engines: one a target.
+    Raises InputError when these do not fit together, DeviceError for an engine that is none; EnvironmentProblem when the disk
+    refuses.
     """
-    _check(folder, models, preprocessing, labels, golden_images, golden_logits)
-    _check_names(folder, [*for_devices, *(path.name for _, path in models)])
+    _check(folder, models, preprocessing, labels, golden_images, golden_logits, {one.flavour for one in engines})
+    _check_names(folder, [*for_devices, *(path.name for _, path in models), *(one.target for one in engines)])
+    for engine in engines:
+        engine.check([one for one in for_devices.values() if isinstance(one, Path)])
     described = [_described(flavour, path) for flavour, path in models]
+    of_engines = [one.described() for one in engines]
     with disk_problems(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for entry, (_, source) in zip(described, models, strict=True):
@@ -73,17 +80,22 @@ def make(
                 shutil.copyfile(content, folder / "models" / file)
             else:
                 write_atomic(folder / "models" / file, content)
+        for engine in engines:
+            (folder / engine.path).parent.mkdir()
+            shutil.copyfile(engine.file, folder / engine.path)
     _write(folder / "preprocessing.json", preprocessing)
     _write(folder / "labels.json", list(labels))
     write_atomic(folder / "golden/inputs.npy", _npy(golden_images))
     for flavour, logits in golden_logits.items():
         write_atomic(folder / f"golden/logits-{flavour}.npy", _npy(logits))
     write_atomic(folder / "edgekd.pyz", build_zipapp())
-    write_atomic(folder / "MODEL_CARD.md", card_text(name, card, labels, described, len(golden_images)))
-    return _seal(folder, name, described, len(labels))
+    write_atomic(folder / "MODEL_CARD.md", card_text(name, card, labels, described, of_engines, len(golden_images)))
+    return _seal(folder, name, described, of_engines, len(labels))
 
 
-def _seal(folder: Path, name: str, models: list[dict[str, Any]], classes: int) -> tuple[Artifact, ...]:
+def _seal(
+    folder: Path, name: str, models: list[dict[str, Any]], engines: list[dict[str, Any]], classes: int
+) -> tuple[Artifact, ...]:
     """Hash what is there into the manifest, and the manifest into its detached hash."""
     paths = sorted((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.relative_to(folder).as_posix())
     made = [Artifact.of(path.relative_to(folder).as_posix(), path, folder) for path in paths]
@@ -93,6 +105,7 @@ def _seal(folder: Path, name: str, models: list[dict[str, Any]], classes: int) -
         "created_by": f"edgekd {__version__}",
         "classes": classes,
         "models": models,
+        "engines": engines,
         "files": [{"path": one.path, "sha256": one.sha256, "bytes": one.bytes} for one in made],
     }).encode()  # fmt: skip
     write_atomic(folder / "manifest.json", manifest)
@@ -127,6 +140,7 @@ def _check(
     labels: Sequence[str],
     images: NDArray[np.uint8],
     logits: Mapping[str, NDArray[np.float32]],
+    of_engines: set[str],
 ) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(
@@ -153,10 +167,9 @@ def _check(
         raise InputError(
             "golden images must be uint8 [K, H, W, 3] at the model's size", where="golden", seen=f"{images.dtype} {images.shape}"
         )
-    if set(logits) != set(flavours):
-        raise InputError(
-            "every model needs golden logits", where="golden", seen=f"logits of {sorted(logits)}, models {sorted(flavours)}"
-        )
+    if set(logits) != {*flavours, *of_engines}:
+        seen = f"logits of {sorted(logits)}, models {sorted({*flavours, *of_engines})}"
+        raise InputError("every model needs golden logits", where="golden", seen=seen)
     for flavour, one in logits.items():
         if one.dtype != np.float32 or one.shape != (len(images), len(labels)) or not np.isfinite(one).all():
             seen = f"{flavour}: {one.dtype} {one.shape}, {len(images)} images, {len(labels)} labels"

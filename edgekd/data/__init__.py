@@ -16,6 +16,7 @@ from edgekd.data.dataset import (
     model_inputs,
     open_dataset,
 )
+from edgekd.data.splits import spread_over_classes
 
 if TYPE_CHECKING:
     from edgekd.data.batches import Batches, eval_batches
@@ -33,6 +34,7 @@ __all__ = [
     "input_chunks",
     "model_inputs",
     "open_dataset",
+    "spread_over_classes",
 ]
 
 

@@ -10,6 +10,9 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgekd.core import InputError
 from edgekd.data.source import Item, Listing
 
@@ -48,6 +51,15 @@ def spread(items: Sequence[Item], count: int, seed: int) -> tuple[Item, ...]:
     queues = [sorted(group, key=lambda item: _rank(item, seed, "spread")) for _, group in sorted(_by_class(items).items())]
     turns = sorted((turn, which) for which, queue in enumerate(queues) for turn in range(len(queue)))
     return _by_name([queues[which][turn] for turn, which in turns[:count]])
+
+
+def spread_over_classes(labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Indices of up to ``count`` images, sorted: the first of every class, then the second of every class, and so on."""
+    turn = np.empty(len(labels), np.int64)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        turn[rows] = np.arange(len(rows))
+    return np.sort(np.argsort(turn, kind="stable")[:count])
 
 
 def _take(items: Sequence[Item], share: float, seed: int, purpose: str) -> tuple[tuple[Item, ...], tuple[Item, ...]]:

@@ -5,6 +5,7 @@ Bytes 0-3 are "ftrt", 4-7 the version of the serialization, 24-27 TensorRT's maj
 """
 
 import struct
+from typing import Tuple
 
 from .problem import Problem
 
@@ -29,7 +30,7 @@ def built_by(path):
     return version if serialization == 0 and version[0] >= 10 else None
 
 
-def check(path, running):
+def check(path: str, running: Tuple[int, ...]) -> None:
     """Raise Problem "device" where the engine ``path`` is of another TensorRT than ``running``, (major, minor, patch, ...)."""
     version = built_by(path)
     promised = running[0] >= 10  # what stands there in an engine of TensorRT 8 is private, and may look like a version

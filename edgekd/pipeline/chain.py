@@ -64,7 +64,7 @@ CHAIN: tuple[Stage, ...] = (
         ("targets", "device", "data"), per_target=True, data=True,
     ),
     Stage(
-        "bundle", 1, "edgekd.stages.bundle:run", ("teacher", "distill", "quantize", "export", "benchmark"),
+        "bundle", 1, "edgekd.stages.bundle:run", ("teacher", "distill", "quantize", "export", "build", "benchmark"),
         ("name", "data", "targets"),
         ("bundle", "device", "data", "targets"), data=True,
     ),

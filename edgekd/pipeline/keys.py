@@ -23,6 +23,7 @@ from edgekd.core.files import sha256_of
 from edgekd.pipeline.chain import CHAIN, EXAMS, Stage, Step
 from edgekd.recipe import Nothing, Recipe
 from edgekd.stages.images import normalization_of
+from edgekd.stages.on_target import ENGINE
 
 _ONLY_REACHES = ("required", "host", "python")  # of a target: what it runs on says the device itself
 LIBRARIES = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "numpy", "pillow")
@@ -97,7 +98,9 @@ def key_parts(
         "decides_by": deciding_bounds(step, recipe),
         **_files_asked_for(stage, recipe),
         "target": sections["targets"][step.target] if step.target else None,
-        "inputs": {name: _facts(outcome, stage) for name, outcome in sorted(inputs.items()) if _is_read(name, stage, recipe)},
+        "inputs": {
+            name: _facts(name, made, stage, recipe) for name, made in sorted(inputs.items()) if _is_read(name, stage, recipe)
+        },
         "data": {"digest": data, "normalization": normalization_of(recipe)} if stage.data else None,
         "device": dict(device) if device is not None else None,
         "weights": _weights(stage, recipe),
@@ -193,14 +196,20 @@ def _weights(stage: Stage, recipe: Recipe) -> str | None:
     return sha256_of(path) if path else None
 
 
-def _facts(outcome: Outcome, stage: Stage) -> Any:
-    """What of a needed outcome counts: its files; for the bundle, whose card quotes them, the measured numbers too.
+def _facts(name: str, outcome: Outcome, stage: Stage, recipe: Recipe) -> Any:
+    """What of a needed outcome counts: its files; for the bundle, whose card quotes them, the measured numbers too; but of a
+    build only the engine that the bundle takes, and who built it.
 
     Not the curves, which nothing reads but a report: the same weights trained again took other seconds.
     """
     files = {artifact.kind: artifact.sha256 for artifact in outcome.artifacts if artifact.kind != "curves"}
     if stage.name != "bundle":
         return files
+    target, _, made_by = name.rpartition("/")
+    if made_by == "build":
+        kind, identity = ENGINE + recipe.targets[target].precision, outcome.notes.get("identity", {})
+        told = {fact: identity.get(fact) for fact in ("tensorrt", "compute_capability", "module")}
+        return {"engine": files[kind], **told} if kind in files else None
     return {"files": files, "measured": [measurement.as_json() for measurement in outcome.measurements]}
 
 

@@ -150,6 +150,8 @@ def bundle_text(document: Document) -> str | None:
             agree = round(golden.value * golden.n)
             some = f"only {agree:,} of {golden.n:,}" if agree != golden.n else f"{golden.n:,}"
             parts.append(f"{some} golden cases agree")
+            if not_run := golden.conditions.get("not_run"):
+                parts.append(f"{len(not_run)} engine{'s' * (len(not_run) > 1)} not run here")
     return f"{document.bundle}: {', '.join(parts)}" if parts else document.bundle
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd import bundle, data, targets
+from edgekd import data, targets
 from edgekd.core import Measurement, Outcome, paired_drop, share
 from edgekd.stages.accuracy import right
 from edgekd.stages.context import Context
@@ -58,7 +58,7 @@ def run(context: Context) -> Outcome:
 
 def _tested(test: data.Split, most: int | None) -> data.Split:
     """The test images, or as many as the device can be asked in good time, the same share of every class."""
-    return test if most is None or len(test) <= most else test[bundle.spread_over_classes(test.labels, most)]
+    return test if most is None or len(test) <= most else test[data.spread_over_classes(test.labels, most)]
 
 
 def _logits(

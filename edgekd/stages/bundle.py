@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from edgekd import bundle, targets
+from edgekd import bundle, data, targets
 from edgekd.core import IntegrityError, Measurement, Outcome
 from edgekd.recipe import TargetSpec
 from edgekd.stages.context import Context
 from edgekd.stages.images import open_images
+from edgekd.stages.on_target import ENGINE, files_for
 
 GOLDEN_CASES = 32
 FLAVOURS = ("ort", "ort-w7", "fp32")
@@ -16,11 +18,16 @@ LICENCES = {"digits": "CC BY 4.0 (UCI Machine Learning Repository, Optical Recog
 
 
 def run(context: Context) -> Outcome:
-    """Makes the bundle's files; measures golden_agreement (of the flavour that agrees least, on this machine) and size_mb."""
+    """Makes the bundle's files; measures golden_agreement (of the flavour that agrees least, on this machine) and size_mb.
+
+    Of a connected TensorRT target the bundle has the engine that was measured. Its golden logits are those of its ONNX file, as
+    written, in onnxruntime here; whether the engine gives them is for the device to say.
+    """
     images, export = open_images(context), context.input("export")
-    models = [(flavour, export.path(flavour)) for flavour in FLAVOURS]
-    candidates = images.held_out.images[bundle.spread_over_classes(images.held_out.labels, 2 * GOLDEN_CASES)]
-    logits = {flavour: bundle.golden_logits(path, candidates, images.preprocessing) for flavour, path in models}
+    models, engines = [(flavour, export.path(flavour)) for flavour in FLAVOURS], list(_engines(context))
+    candidates = images.held_out.images[data.spread_over_classes(images.held_out.labels, 2 * GOLDEN_CASES)]
+    answering = {**dict(models), **{engine.flavour: engine.onnx for engine in engines}}
+    logits = {flavour: bundle.golden_logits(path, candidates, images.preprocessing) for flavour, path in answering.items()}
     chosen = bundle.surest_half(logits.values())
     golden = candidates[chosen]
     artifacts = bundle.make(
@@ -32,7 +39,8 @@ def run(context: Context) -> Outcome:
         golden_images=golden,
         golden_logits={flavour: values[chosen] for flavour, values in logits.items()},
         card=_card(context),
-        for_devices=_for_devices(context),
+        for_devices=_for_devices(context, engines),
+        engines=engines,
     )
     found = bundle.verify(context.folder)
     found.require()
@@ -45,14 +53,36 @@ def run(context: Context) -> Outcome:
     )
 
 
-def _for_devices(context: Context) -> dict[str, Path | str]:
+def _engines(context: Context) -> Iterator[bundle.Engine]:
+    """Of each TensorRT target whose ``build`` made engines, and not only files for them, the one it runs; not its yardsticks."""
+    for name, spec in _tensorrt(context).items():
+        build = context.inputs.get(f"{name}/build")
+        kinds = {one.kind for one in build.outcome.artifacts} if build else set()
+        if build is None or ENGINE + spec.precision not in kinds:
+            continue
+        target, identity = targets.resolve(name, spec), build.outcome.notes["identity"]
+        onnx = files_for(target, identity, context.input("export"))[spec.precision]
+        yield bundle.Engine(
+            build.path(ENGINE + spec.precision),
+            onnx,
+            targets.candidates(target, identity)[spec.precision],
+            name,
+            target.profile.name,
+            spec.precision,
+            identity["tensorrt"],
+            identity.get("compute_capability"),
+            identity.get("module"),
+        )
+
+
+def _for_devices(context: Context, engines: Sequence[bundle.Engine]) -> dict[str, Path | str]:
     """What TensorRT targets need beside the files an app loads: ONNX files, and for each target a text with the commands."""
-    files: dict[str, Path | str] = {}
-    export, overflow = context.input("export"), _overflow(context)
+    files: dict[str, Path | str] = {engine.onnx.name: engine.onnx for engine in engines}
+    export, overflow, built = context.input("export"), _overflow(context), {one.target: one.path for one in engines}
     for name, spec in _tensorrt(context).items():
         paths = [export.path(flavour) for flavour in targets.files_of(spec, overflow) if flavour not in FLAVOURS]
         files |= {path.name: path for path in paths}
-        files[_commands_of(name)] = targets.commands_text(name, spec, overflow)
+        files[_commands_of(name)] = targets.commands_text(name, spec, overflow, built.get(name))
     return files
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgekd.bundle import make, spread_over_classes, surest_half, verify
+from edgekd.bundle import make, surest_half, verify
 from edgekd.core import InputError, canonical_json
 
 PROMISED = {
@@ -142,7 +142,3 @@ def test_golden_cases_are_those_where_no_model_is_near_a_tie():
     assert surest_half([one]).tolist() == [0, 2]
     assert surest_half([one, other]).tolist() == [2, 3]
     assert surest_half([np.full((3, 2), np.nan, np.float32)]).tolist() == [0, 1]  # not chosen away: verify refuses them
-
-
-def test_golden_cases_come_from_every_class_in_turn():
-    assert spread_over_classes(np.array([0, 0, 0, 1, 2, 1]), 4).tolist() == [0, 1, 3, 4]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from edgekd.core import InputError
 from edgekd.data.digits import list_digits
 from edgekd.data.source import Item, Listing
-from edgekd.data.splits import split, spread
+from edgekd.data.splits import split, spread, spread_over_classes
 
 NOTHING = list_digits().parts["all"][0].content
 class_sizes = st.lists(st.integers(3, 40), min_size=2, max_size=5)
@@ -121,3 +122,7 @@ def test_more_train_images_a_class_are_those_of_fewer_and_some_besides(sizes: li
 def test_another_split_seed_keeps_other_train_images() -> None:
     one, other = (split(listing([40, 40], "train", "val", "test"), seed, 5)["train"] for seed in (0, 1))
     assert set(one) != set(other)
+
+
+def test_a_few_images_come_from_every_class_in_turn():
+    assert spread_over_classes(np.array([0, 0, 0, 1, 2, 1]), 4).tolist() == [0, 1, 3, 4]

@@ -61,9 +61,12 @@ def files_of(spec: TargetSpec, overflow: str | None = None) -> tuple[str, ...]:
     return tuple(flavour for flavour in FILES if _file(flavour) in models)
 
 
-def commands_text(name: str, spec: TargetSpec, overflow: str | None = None) -> str:
-    """What to do on the device, for a person: the files, then the command lines by version. overflow: as for ``engines``."""
-    return "\n".join(_lines(name, spec, overflow)) + "\n"
+def commands_text(name: str, spec: TargetSpec, overflow: str | None = None, built: str | None = None) -> str:
+    """What to do on the device, for a person: the files, then the command lines by version. overflow: as for ``engines``.
+
+    built: the engine that was built and measured there already, as a path the reader has; these are to build it again.
+    """
+    return "\n".join(_lines(name, spec, overflow, built)) + "\n"
 
 
 def _engine(device: Profile, text: str, precision: str) -> Engine:
@@ -80,8 +83,9 @@ def _file(flavour: str) -> str:
     return f"student.{flavour}.onnx"
 
 
-def _lines(name: str, spec: TargetSpec, overflow: str | None) -> Iterator[str]:
-    yield f"Engines for {name}: {profile(spec.device).name}, {spec.precision}. Nothing was built or measured on it."
+def _lines(name: str, spec: TargetSpec, overflow: str | None, built: str | None) -> Iterator[str]:
+    done = f"{built} was built and measured on it; this builds it again." if built else "Nothing was built or measured on it."
+    yield f"Engines for {name}: {profile(spec.device).name}, {spec.precision}. {done}"
     yield ""
     yield "Copy to the device: " + ", ".join(map(_file, files_of(spec, overflow)))
     if overflow:
