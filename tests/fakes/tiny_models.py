@@ -124,3 +124,18 @@ def seal(folder: Path, **fields) -> None:
 
 def _hashed(content: bytes) -> dict:
     return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+
+
+def add_engine(folder: Path, content: bytes, **facts) -> str:
+    """Into a bundle of ``bundle()``, sealed anew: an engine of its float net, with what onnxruntime says of that; its path."""
+    described = {
+        "path": "models/jetson/student.fp32.engine", "target": "jetson", "device": "Jetson Orin Nano 8GB", "module": "p3767-0003",
+        "precision": "fp32", "flavour": "fp32-b1", "tensorrt": "10.3.0.30", "compute_capability": "8.7", **facts,
+    }  # fmt: skip
+    engine = folder / described["path"]
+    engine.parent.mkdir(parents=True, exist_ok=True)
+    engine.write_bytes(content)
+    (folder / f"golden/logits-{described['flavour']}.npy").write_bytes((folder / "golden/logits-fp32.npy").read_bytes())
+    known = json.loads((folder / "manifest.json").read_text()).get("engines", [])
+    seal(folder, engines=[*known, described])
+    return described["path"]
