@@ -73,12 +73,17 @@ def _lines(recipe: Recipe, plan: Plan) -> list[str]:
     """The screen: a table for each subject; the last line is the result."""
     counts = {name.replace("_", " "): n for name, n in plan.described.counts.items()}
     images = ", ".join(f"{name} {n:,}" for name, n in counts.items())
+    from edgekd.targets import precision_of
+
     specs = recipe.targets.items()
-    targets = [["target", name, one.device, one.runtime, one.precision, f"required: {one.required}"] for name, one in specs]
+    targets = [["target", name, one.device, one.runtime, precision_of(one), f"required: {one.required}"] for name, one in specs]
     steps = [["step", step.name, *_prospect(step)] for step in plan.steps]
     gates = [["gate", gate.stage, gate.target or "", gate.metric, *_bound(gate)] for gate in recipe.gate_list()]
     rungs = [["rung", rung.name, rung.status, *_answer(rung)] for rung in plan.rungs]
     tables = [*_table([["images", images]]), *_table(targets), *_table(rungs), *_table(steps), *_table(gates)]
+    if plan.rungs:
+        chosen = next((rung.name for rung in plan.rungs if rung.chosen), "to be chosen by what the targets measure")
+        tables.append(f"student  {chosen}")
     return [*tables, *(f"cannot be settled: {reason}" for reason in plan.unsettled), _summary(recipe, plan)]
 
 
@@ -104,11 +109,7 @@ def _bound(gate: Gate) -> tuple[str, str]:
 
 def _summary(recipe: Recipe, plan: Plan) -> str:
     count = {status: sum(step.status == status for step in plan.steps) for status in ("cached", "to do", "not measured")}
-    ladder = ""
-    if plan.rungs:
-        chosen = next((rung.name for rung in plan.rungs if rung.chosen), "to be chosen on the target")
-        ladder = f"student: {chosen}; "
-    return f"{recipe.name}: valid; {ladder}steps: " + ", ".join(f"{n} {status}" for status, n in count.items() if n)
+    return f"{recipe.name}: valid; steps: " + ", ".join(f"{n} {status}" for status, n in count.items() if n)
 
 
 def _table(rows: list[list[str]]) -> list[str]:
