@@ -202,3 +202,18 @@ def test_onnxruntime_lists_its_layers_and_saves_nothing(files, tmp_path, monkeyp
     assert sorted(tmp_path.rglob("*")) == before
     document = json.loads(edgekd("build", files.int8, "--target", "local-cpu", "--json").stdout)
     assert document["files"] == {} and document["model"]["layers"]["int8"] == 1
+
+
+def test_a_board_over_ssh_opens_the_file_itself_where_the_environment_says_it_is(files, sshd, monkeypatch):
+    monkeypatch.setenv("EDGEKD_HOST_LINUX", NAME)
+    result = edgekd("build", files.int8, "--target", "linux", "--ssh-config", sshd.config, "--python", sys.executable, "--json")
+    assert result.exit_code == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert (document["model"]["layers"]["int8"], document["files"], document["target"]["device"]) == (1, {}, "linux")
+
+
+def test_a_device_nobody_reaches_is_the_devices_fault(files, sshd):
+    sshd.stop()
+    result = edgekd("bench", files.int8, "--target", "linux", "--host", NAME, "--ssh-config", sshd.config, "--json")
+    error = json.loads(result.stdout)["error"]
+    assert (result.exit_code, error["code"]) == (6, "device") and "nothing listens" in error["what"] and error["fix"]
