@@ -111,6 +111,7 @@ class TensorrtConnection(Connection):
             "timed": "computing on the GPU",
             **({"told": told} if told else {}),
         }
+        facts.update(self.kit.as_facts() if self.kit else {})
         return {**measured, "peak_memory_mb": None, "power": power, "facts": facts}
 
     def most_images(self) -> int | None:
