@@ -177,7 +177,7 @@ def _files_asked_for(stage: Stage, recipe: Recipe) -> dict[str, Any]:
             return {"flavours": list(targets.int8_flavours_of(recipe.targets))}
         case "export":
             flavours = list(targets.flavours_of(recipe.targets))
-            precisions = sorted({spec.precision for spec in recipe.targets.values() if spec.runtime == "tensorrt"})
+            precisions = sorted({targets.precision_of(spec) for spec in recipe.targets.values() if spec.runtime == "tensorrt"})
             asked = {"flavours": flavours, "oldest_tensorrt": oldest, "precisions": precisions}
             return {**asked, "exact_sums": export.exact_sums()}
         case _:
@@ -207,7 +207,7 @@ def _facts(name: str, outcome: Outcome, stage: Stage, recipe: Recipe) -> Any:
         return files
     target, _, made_by = name.rpartition("/")
     if made_by == "build":
-        kind, identity = ENGINE + recipe.targets[target].precision, outcome.notes.get("identity", {})
+        kind, identity = ENGINE + targets.precision_of(recipe.targets[target]), outcome.notes.get("identity", {})
         told = {fact: identity.get(fact) for fact in ("tensorrt", "compute_capability", "module")}
         return {"engine": files[kind], **told} if kind in files else None
     return {"files": files, "measured": [measurement.as_json() for measurement in outcome.measurements]}

@@ -123,6 +123,8 @@ def _keys_of(section: Path, data: object) -> list[str]:
 
 def _unknown_key(path: Path, data: object) -> Problem:
     section, key = path[:-1], str(path[-1])
+    if section[:1] == ("targets",) and (reason := not_yet.TARGET_KEYS.get(key.lower())):
+        return Problem(path, reason, key, "leave it out", on="key")
     keys = _keys_of(section, data)
     place = f" in {dotted(section)}" if section else ""
     method = f" with method {_method(data)}" if section == ("distill",) else ""
@@ -160,6 +162,8 @@ def _not_among(path: Path, value: object, allowed: list[str]) -> Problem:
     if path == ("edgekd",):
         return Problem(path, f"this edgekd reads recipes of version 1, this one says {seen}", seen, "edgekd: 1")
     reason = not_yet.VALUES.get((dotted(path), str(value)))
+    if path[:1] == ("targets",) and path[-1] == "precision":
+        reason = not_yet.PRECISIONS.get(str(value).lower())
     if reason:
         return Problem(path, reason, seen)
     if not isinstance(value, str):

@@ -252,13 +252,14 @@ class Quantize(Section):
 class TargetSpec(Section):
     """A device as this recipe uses it. tensorrt: the oldest version its files must build on; None: the oldest the device had.
 
+    precision: None is int8, and fp16 on a device without int8 units.
     host: where it is, [user@]host[:port] or a name of the user's ssh config. python: the interpreter on a device reached by ssh.
     clocks: lock them while it is timed, and restore them.
     """
 
     device: Identifier
     runtime: Literal["onnxruntime", "tensorrt"]
-    precision: Literal["fp32", "fp16", "int8", "int8+fp16"] = "int8"
+    precision: Literal["fp32", "fp16", "int8", "int8+fp16"] | None = None
     required: Literal["always", "when-connected"] = "always"
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
     tensorrt: Annotated[str, AfterValidator(_tensorrt)] | None = None
@@ -272,7 +273,7 @@ class TargetSpec(Section):
         if self.tensorrt is not None and self.runtime != "tensorrt":
             what = f"tensorrt names the oldest TensorRT of a target; this one runs {self.runtime}"
             raise Problems([Problem(("tensorrt",), what, self.tensorrt, "leave it out, or use runtime: tensorrt", on="key")])
-        if self.precision not in able:
+        if self.precision is not None and self.precision not in able:
             what = f"{self.runtime} targets cannot run precision {self.precision}"
             raise Problems([Problem(("precision",), what, self.precision, f"one of: {', '.join(able)}")])
         return self

@@ -41,8 +41,11 @@ def run(context: Context) -> Outcome:
             Measurement("size_mb", own.size_mb, "MB", 1, conditions=conditions),
             Measurement("layers.float", float(len(floating)), "count", len(own.layers), conditions=conditions),
         ),
-        {"model": path.name, "float_layers": [layer["name"] for layer in floating], "identity": identity},
-    )
+        {
+            "model": path.name, "float_layers": [layer["name"] for layer in floating], "identity": identity,
+            **_why_float(context, target),
+        },
+    )  # fmt: skip
 
 
 def _engines(context: Context, built: Mapping[str, targets.Built]) -> Iterator[Artifact]:
@@ -69,4 +72,9 @@ def _prepared(context: Context, target: targets.Target, why: str) -> Outcome:
     engines = [engine.as_json() for engine in targets.engines(spec, overflow)]
     listing = context.keep_json("build", {"device": target.profile.name, "measured": False, "why": why, "engines": engines})
     note = "nothing was built or measured; ENGINES.txt says what to do on the device"
-    return Outcome((*artifacts, context.keep("commands", text), listing), (), {"prepared": note})
+    return Outcome((*artifacts, context.keep("commands", text), listing), (), {"prepared": note, **_why_float(context, target)})
+
+
+def _why_float(context: Context, target: targets.Target) -> dict[str, str]:
+    why = targets.why_float(context.recipe.targets[target.name])
+    return {"warning": f"{target.name}: {why}"} if why else {}

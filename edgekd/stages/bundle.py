@@ -56,19 +56,18 @@ def run(context: Context) -> Outcome:
 def _engines(context: Context) -> Iterator[bundle.Engine]:
     """Of each TensorRT target whose ``build`` made engines, and not only files for them, the one it runs; not its yardsticks."""
     for name, spec in _tensorrt(context).items():
-        build = context.inputs.get(f"{name}/build")
-        kinds = {one.kind for one in build.outcome.artifacts} if build else set()
-        if build is None or ENGINE + spec.precision not in kinds:
+        target, build = targets.resolve(name, spec), context.inputs.get(f"{name}/build")
+        kind = ENGINE + target.precision
+        if build is None or kind not in {one.kind for one in build.outcome.artifacts}:
             continue
-        target, identity = targets.resolve(name, spec), build.outcome.notes["identity"]
-        onnx = files_for(target, identity, context.input("export"))[spec.precision]
+        identity = build.outcome.notes["identity"]
         yield bundle.Engine(
-            build.path(ENGINE + spec.precision),
-            onnx,
-            targets.candidates(target, identity)[spec.precision],
+            build.path(kind),
+            files_for(target, identity, context.input("export"))[target.precision],
+            targets.candidates(target, identity)[target.precision],
             name,
             target.profile.name,
-            spec.precision,
+            target.precision,
             identity["tensorrt"],
             identity.get("compute_capability"),
             identity.get("module"),

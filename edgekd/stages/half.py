@@ -28,7 +28,7 @@ def overflow_of(specs: Mapping[str, TargetSpec], beyond_half: Callable[[str], st
     built = {one.precision for spec in specs.values() if spec.runtime == "tensorrt" for one in targets.engines(spec)}
     found = {precision: beyond_half(flavour) for precision, flavour in _COMPUTES.items() if precision in built}
     for name, spec in specs.items():
-        if seen := found.get(spec.precision):
+        if seen := found.get(targets.precision_of(spec)):
             fix = "precision: fp32, or int8 where the device has it; or train with weight decay or a smaller learning rate"
             raise InputError("the network overflows float16", where=f"targets.{name}.precision", seen=seen, fix=fix)
     return found.get("fp16")

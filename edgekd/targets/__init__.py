@@ -14,7 +14,7 @@ from edgekd.targets.plan import LEAST, MeasuringPlan, plan_for
 from edgekd.targets.profiles import Profile, own_folder, profile, profiles
 from edgekd.targets.reach import Reach, reach_of, why_not_measured
 from edgekd.targets.suspect import UNEVEN, labels, suspicions
-from edgekd.targets.target import Target, resolve
+from edgekd.targets.target import Target, precision_of, resolve, why_float
 from edgekd.targets.tensorrt.engines import commands_text, engines, files_of
 
 __all__ = [
@@ -45,6 +45,7 @@ __all__ = [
     "oldest_tensorrt",
     "own_folder",
     "plan_for",
+    "precision_of",
     "profile",
     "profiles",
     "reach_of",
@@ -53,6 +54,7 @@ __all__ = [
     "resolve",
     "suspicions",
     "this_machine",
+    "why_float",
     "why_not_measured",
     "with_one_image",
 ]

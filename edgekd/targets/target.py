@@ -24,7 +24,7 @@ class TargetSpec(Protocol):
     @property
     def runtime(self) -> str: ...
     @property
-    def precision(self) -> str: ...
+    def precision(self) -> str | None: ...
     @property
     def required(self) -> str: ...
     @property
@@ -61,6 +61,20 @@ class Target:
         return self.runtime == "tensorrt"
 
 
+def precision_of(spec: TargetSpec) -> str:
+    """What a target computes in: as the recipe says, else int8, else fp16 where the device has no int8 units."""
+    if spec.precision is not None:
+        return spec.precision
+    return "int8" if spec.runtime == "onnxruntime" or profile(spec.device).int8_native else "fp16"
+
+
+def why_float(spec: TargetSpec) -> str | None:
+    """Why a target that was not told its precision does not compute in int8; None where it does, or was told."""
+    if spec.precision is not None or precision_of(spec) == "int8":
+        return None
+    return f"{profile(spec.device).name} has no int8 units, and int8 would be no faster there: it gets fp16"
+
+
 def resolve(name: str, spec: TargetSpec) -> Target:
     """The target ``name`` of a recipe. Raises InputError: unknown device, or a runtime, precision or TensorRT it cannot have."""
     where = f"targets.{name}"
@@ -75,13 +89,14 @@ def resolve(name: str, spec: TargetSpec) -> Target:
             seen=spec.runtime,
             fix=f"runtime: {' or '.join(device.runtimes)}",
         )
+    precision = precision_of(spec)
     able = [one for one in _RUNTIME_PRECISIONS[spec.runtime] if all(part in device.precisions for part in one.split("+"))]
-    if spec.precision not in able:
-        why = f"{device.name} has no int8 units" if "int8" in spec.precision and not device.int8_native else "not supported"
+    if precision not in able:
+        why = f"{device.name} has no int8 units" if "int8" in precision and not device.int8_native else "not supported"
         raise InputError(
-            f"{spec.runtime} on {device.name} cannot run {spec.precision}: {why}",
+            f"{spec.runtime} on {device.name} cannot run {precision}: {why}",
             where=f"{where}.precision",
-            seen=spec.precision,
+            seen=precision,
             fix=f"precision: {' or '.join(able)}",
         )
     if spec.tensorrt and version_of(spec.tensorrt) < OLDEST:
@@ -92,7 +107,7 @@ def resolve(name: str, spec: TargetSpec) -> Target:
         fix = f"leave it out, or one of {', '.join(_versions_of(device))}"
         raise InputError(what, where=f"{where}.tensorrt", seen=spec.tensorrt, fix=fix)
     how = (spec.python, spec.clocks, spec.tensorrt)
-    return Target(name, device, spec.runtime, spec.precision, spec.required, spec.threads, *how)
+    return Target(name, device, spec.runtime, precision, spec.required, spec.threads, *how)
 
 
 def tensorrt_versions(spec: TargetSpec) -> tuple[str, ...]:

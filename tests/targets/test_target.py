@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from edgekd.core import InputError
-from edgekd.targets import profile, profiles, resolve
+from edgekd.targets import precision_of, profile, profiles, resolve, why_float
 
 
 def spec(**changes):
@@ -63,3 +63,15 @@ def test_profiles_are_whole_and_no_name_means_two_devices():
     assert set(profile("local-cpu").suspect) == {
         "clock_moved", "throttle_events", "waited_share", "foreign_cpus", "stolen_share", "drift",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("device", "runtime", "precision"),
+    [("jetson-nano", "tensorrt", "fp16"), ("jetson-tx2", "tensorrt", "fp16"), ("jetson-orin-nano-8gb", "tensorrt", "int8"),
+     ("linux", "onnxruntime", "int8"), ("local-cpu", "onnxruntime", "int8")],
+)  # fmt: skip
+def test_a_device_without_int8_units_gets_fp16_unless_told_otherwise_and_says_why(local_spec, device, runtime, precision):
+    silent = local_spec(device=device, runtime=runtime, precision=None)
+    assert resolve("it", silent).precision == precision_of(silent) == precision
+    assert (why_float(silent) is None) == (precision == "int8")
+    assert why_float(local_spec(device=device, runtime=runtime, precision="fp16")) is None

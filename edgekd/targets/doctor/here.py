@@ -18,6 +18,7 @@ from edgekd.targets.doctor.check import ENVIRONMENT, Check
 from edgekd.targets.profiles import own_folder, profiles, shipped
 
 _LIGHT = {"numpy": "numpy", "onnxruntime": "onnxruntime", "pillow": "PIL"}  # by the name of the distribution: its module
+_OTHERS = ("click", "jinja2", "platformdirs", "pydantic", "rich", "ruamel.yaml")
 _TRAINING = ("torch", "torchvision", "onnx", "onnxscript", "safetensors")
 _OLDEST = (3, 10)
 _LEAST_GB = 1.0  # free: less is used up by one run
@@ -28,6 +29,7 @@ def checks_here(*, with_host: bool) -> Iterator[Check]:
     """One after the other, never raising. with_host: a device is to be reached, so ssh is needed."""
     yield _python()
     yield from (_package(name, module) for name, module in _LIGHT.items())
+    yield _others()
     yield _training()
     yield _gpu()
     yield _ssh(ENVIRONMENT if with_host else None)
@@ -52,6 +54,17 @@ def _package(name: str, module: str) -> Check:
         seen = f"{version} cannot be imported: {said or f'status {status}'}"
         return Check("here", name, "wrong", seen, f"{pip} --force-reinstall {name}", ENVIRONMENT)
     return Check("here", name, "ok", version, "", ENVIRONMENT)
+
+
+def _others() -> Check:
+    """By what pip knows; not by what edgekd's own metadata requires, which in a checkout is of the day it was installed."""
+    found = {name: _version(name) for name in _OTHERS}
+    lacking = [name for name, version in found.items() if version is None]
+    if lacking:
+        fix = f"{shlex.quote(sys.executable)} -m pip install {' '.join(lacking)}"
+        return Check("here", "packages", "missing", f"no {', '.join(lacking)}", fix, ENVIRONMENT)
+    told = ", ".join(f"{name} {version}" for name, version in found.items())
+    return Check("here", "packages", "ok", told, "", ENVIRONMENT)
 
 
 def _training() -> Check:
@@ -91,6 +104,8 @@ def _ssh(code: int | None) -> Check:
 def _devices() -> Check:
     try:
         own = len(profiles()) - len(shipped())
+    except ImportError as error:  # of a package that is told above
+        return Check("here", "devices", "unknown", str(error))
     except InputError as error:
         seen = ": ".join(part for part in (str(error), error.seen) if part)
         return Check("here", "devices", "wrong", seen, error.fix or f"mend or remove that file in {own_folder()}", ENVIRONMENT)

@@ -49,7 +49,7 @@ def _judged(
     identity = {"arch": told.get("arch", _NOBODY).last or None, **probed.get("identity", {}), **describe(said).as_identity()}
     try:
         known = device_of(identity)
-    except InputError:  # a broken profile of the user's own: told of this machine already
+    except (InputError, ImportError):  # a broken profile of the user's own, a package missing here: told of already
         known = None
     is_gpu, is_jetson = known is not None and "tensorrt" in known.runtimes, identity.get("soc") is not None
     needed = None if is_gpu or is_jetson else ENVIRONMENT

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from edgekd.targets.profiles import Profile, profile
-from edgekd.targets.target import TargetSpec, tensorrt_versions
+from edgekd.targets.target import TargetSpec, precision_of, tensorrt_versions
 from edgekd.targets.tensorrt.flags import build_flags, flavour_to_build, workspace_mib
 from edgekd.targets.tensorrt.versions import Version, version_of
 
@@ -46,7 +46,7 @@ def engines(spec: TargetSpec, overflow: str | None = None) -> tuple[Engine, ...]
     overflow: why float16 is none of these, for a network whose values it cannot hold.
     """
     device = profile(spec.device)
-    built = [one for one in _BUILT[spec.precision] if overflow is None or one != "fp16"]
+    built = [one for one in _BUILT[precision_of(spec)] if overflow is None or one != "fp16"]
     return tuple(_engine(device, version, one) for version in tensorrt_versions(spec) for one in built)
 
 
@@ -85,7 +85,7 @@ def _file(flavour: str) -> str:
 
 def _lines(name: str, spec: TargetSpec, overflow: str | None, built: str | None) -> Iterator[str]:
     done = f"{built} was built and measured on it; this builds it again." if built else "Nothing was built or measured on it."
-    yield f"Engines for {name}: {profile(spec.device).name}, {spec.precision}. {done}"
+    yield f"Engines for {name}: {profile(spec.device).name}, {precision_of(spec)}. {done}"
     yield ""
     yield "Copy to the device: " + ", ".join(map(_file, files_of(spec, overflow)))
     if overflow:
