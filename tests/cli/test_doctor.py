@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import jetson_root
@@ -83,6 +85,23 @@ def test_a_package_that_is_not_installed_is_missing_with_its_command(monkeypatch
     assert result.exit_code == 5 and "-m pip install numpy" in result.stdout and "pip install 'edgekd[train]'" in result.stdout
     last = result.stdout.splitlines()[-1]
     assert "needed and not there: here numpy (exit 5)" in last and "it does without here training" in last
+
+
+def test_the_packages_are_those_of_the_project_file():
+    project = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    lists = {key: re.search(rf"^{key} = \[(.*?)\]", project, re.M | re.S)[1] for key in ("dependencies", "train")}
+    named = {key: re.findall(r'"([a-z0-9.]+)[>=]', text) for key, text in lists.items()}
+    assert sorted(named["dependencies"]) == sorted([*here._LIGHT, *here._OTHERS])
+    assert sorted(named["train"]) == sorted(here._TRAINING)
+
+
+def test_other_packages_that_are_missing_are_named_and_the_rest_is_told(monkeypatch):
+    version = here._version
+    monkeypatch.setattr(here, "_version", lambda name: None if name in ("platformdirs", "rich") else version(name))
+    monkeypatch.setitem(sys.modules, "platformdirs", None)
+    monkeypatch.delenv("EDGEKD_DEVICES", raising=False)
+    result = doctor()
+    assert result.exit_code == 5 and "-m pip install platformdirs rich" in result.stdout and "disk" in result.stdout
 
 
 def test_a_package_that_ends_the_process_that_imports_it_is_wrong_and_the_rest_is_told(really, tmp_path, monkeypatch):
