@@ -14,7 +14,7 @@ from PIL import Image
 
 from edgekd.device import Problem, build_zipapp, examine, load, tensorrt_log, verify
 
-# Runs a program as on a machine where edgekd finds some packages missing; the stand-in for TensorRT still computes by onnxruntime.
+# Runs a program as on a machine where edgekd misses some packages; the stand-in for TensorRT still computes by onnxruntime.
 WITHOUT = """
 import builtins, runpy, sys
 missing, real = sys.argv[1].split(","), builtins.__import__
@@ -180,16 +180,16 @@ def test_threads_share_an_engine_and_the_gpu_is_let_go_with_the_bundle(with_engi
     opened, pixels = load(with_engine), np.load(with_engine / "golden/inputs.npy")
     expected, got = [opened.logits_of_pixels(pixels[at : at + 1]) for at in range(6)], {}
 
-    def ask(at):
-        got[at] = [opened.logits_of_pixels(pixels[at : at + 1]) for _ in range(20)]
+    def ask(asked, at):
+        got[at] = [asked.logits_of_pixels(pixels[at : at + 1]) for _ in range(20)]
 
-    threads = [threading.Thread(target=ask, args=(at,)) for at in range(6)]
+    threads = [threading.Thread(target=ask, args=(opened, at)) for at in range(6)]
     for one in threads:
         one.start()
     for one in threads:
         one.join()
     assert all(np.array_equal(one, expected[at]) for at in range(6) for one in got[at])
-    del opened, one, ask
+    del opened, one
     threads.clear()
     gc.collect()
     assert machine.gpu.complaints() == []
