@@ -12,10 +12,13 @@ import jetson_root
 import pytest
 import trtexec
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 from sshd import NAME
 
 from edgekd.cli import main
-from edgekd.targets.doctor import Check, here, worst_code
+from edgekd.targets.doctor import Check, here, there, worst_code
+from edgekd.targets.doctor.shell import Told, _questions
 
 
 @pytest.fixture(autouse=True)
@@ -226,3 +229,16 @@ def test_who_may_not_use_the_gpu_is_told_the_command(jetson):
 def test_the_exit_code_is_that_of_the_first_needed_thing():
     rows = [Check("here", "a", "missing"), Check("there", "b", "wrong", code=6), Check("there", "c", "missing", code=5)]
     assert (worst_code(rows), worst_code(rows[:1]), worst_code([])) == (6, 0, 0)
+
+
+QUESTIONS = _questions("python3")
+GARBAGE = st.text() | st.sampled_from(
+    ["3.11.2", "MemAvailable: 99999999999999999999 kB", "/dev/x 1 2 3 4% /", "nvidia,tegra234", "\x1b[2J"]
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(QUESTIONS)), st.builds(Told, st.sampled_from([0, 1, 124, 126, 127, 132]), GARBAGE)))
+def test_whatever_a_device_says_there_is_a_table(told):
+    checks, name = there._judged(told, {}, [there._python(told.get("python", there._NOBODY), "python3")], "python3")
+    assert {"python", "numpy", "onnxruntime", "device", "memory", "disk"} <= {one.name for one in checks}
+    assert all(one.state in ("ok", "missing", "wrong", "unknown") for one in checks) and (name is None or name == name.lower())
