@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from edgekd.core import Measurement
+from edgekd.device.tensorrt_log import OLDEST
 
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|#!~&])")
 
@@ -46,8 +47,17 @@ def card_text(
     environment = Environment(loader=PackageLoader(__package__, "."), undefined=StrictUndefined, trim_blocks=True)
     environment.filters.update({"md": _escaped, "value": _value})
     template = environment.get_template("card.md.jinja")
-    built = {str(one["target"]): one for one in engines}
-    return template.render(name=name, card=card, labels=labels, models=models, built=built, golden_cases=golden_cases) + "\n"
+    built = {str(one["target"]): {**one, "loads": _loads(str(one["tensorrt"]))} for one in engines}
+    oldest = ".".join(map(str, OLDEST))
+    text = template.render(
+        name=name, card=card, labels=labels, models=models, built=built, oldest=oldest, golden_cases=golden_cases
+    )
+    return text + "\n"
+
+
+def _loads(tensorrt: str) -> bool:
+    """Whether the device room runs engines of this version in an app."""
+    return tuple(int(one) for one in tensorrt.split(".")) >= OLDEST
 
 
 def _escaped(text: object) -> str:

@@ -17,7 +17,7 @@ from edgekd.device.plan_header import check as require_plan_of
 class Engine:
     """file: as it came from the device that built it. onnx, flavour: what it was built from, which the bundle holds too.
 
-    target: its name in the recipe; device: what that is, in words. tensorrt ("10.3.0.30"), compute_capability ("8.7") and module
+    target: its name in the recipe; device: that of its profile. tensorrt ("10.3.0.30"), compute_capability ("8.7") and module
     ("p3767-0005"): as the device told; None: it did not, and no loader will take the engine for its own.
     """
 

@@ -23,7 +23,7 @@ def parts_with(parts, tmp_path):
     for name, path in files.items():
         path.write_bytes(name.encode())
     engine = Engine(
-        tmp_path / "built.engine", files["student.trt.onnx"], "trt", "jetson", "Jetson Orin Nano 8GB", "int8+fp16", "10.3.0.30",
+        tmp_path / "built.engine", files["student.trt.onnx"], "trt", "jetson", "jetson-orin-nano-8gb", "int8+fp16", "10.3.0.30",
         "8.7", "p3767-0003",
     )  # fmt: skip
     card = replace(
@@ -49,7 +49,7 @@ def sha256(content):
 def test_the_manifest_says_of_an_engine_what_a_loader_must_know_and_hashes_it(folder):
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["engines"] == [{
-        "path": PATH, "target": "jetson", "device": "Jetson Orin Nano 8GB", "module": "p3767-0003", "precision": "int8+fp16",
+        "path": PATH, "target": "jetson", "device": "jetson-orin-nano-8gb", "module": "p3767-0003", "precision": "int8+fp16",
         "flavour": "trt", "tensorrt": "10.3.0.30", "compute_capability": "8.7", "onnx": sha256(b"student.trt.onnx"),
         "sha256": sha256(CONTENT),
     }]  # fmt: skip
@@ -62,7 +62,7 @@ def test_an_engine_that_cannot_run_here_is_named_and_neither_agrees_nor_fails(fo
     found = verify(folder)
     found.require()
     assert set(found.golden) == {"fp32", "ort", "ort-w7"} and list(found.not_run) == [PATH]
-    assert "it is for TensorRT 10.3.0.30, compute capability 8.7 (Jetson Orin Nano 8GB); here: " in found.not_run[PATH]
+    assert "it is for TensorRT 10.3.0.30, compute capability 8.7 (jetson-orin-nano-8gb); here: " in found.not_run[PATH]
     assert found.measurement().conditions["not_run"] == [PATH] and found.as_json()["not_run"] == found.not_run
 
 
@@ -82,12 +82,18 @@ def test_one_flipped_bit_in_an_engine_is_refused(folder):
 def test_the_card_tells_where_an_engine_was_measured_and_that_it_runs_only_there(folder):
     card = " ".join((folder / "MODEL_CARD.md").read_text().split())
     said = (
-        r"models/jetson/student.int8-fp16.engine (int8+fp16) was built and measured on jetson: Jetson Orin Nano 8GB, p3767-0003, "
+        r"models/jetson/student.int8-fp16.engine (int8+fp16) was built and measured on jetson: jetson-orin-nano-8gb, p3767-0003, "
     )
     assert said + "TensorRT 10.3.0.30, compute capability 8.7. An engine runs only there" in card
     assert "After an update of jetson, or for another device, build it again: models/student.trt.onnx, by the commands" in card
     assert "For nx: models/student.fp16.onnx. Engines are built from these on the device itself" in card
-    assert "For jetson:" not in card
+    assert "For jetson:" not in card and "On such a GPU with that TensorRT the loader takes it by itself" in card
+
+
+def test_the_card_promises_no_loader_for_an_engine_of_a_tensorrt_it_does_not_run(parts_with, tmp_path):
+    make(tmp_path / "bundle", **{**parts_with, "engines": [replace(parts_with["engines"][0], tensorrt="8.2.1.8")]})
+    card = " ".join((tmp_path / "bundle/MODEL_CARD.md").read_text().split())
+    assert "The loader takes engines of TensorRT 8.5 and later, and here a model" in card and "by itself" not in card
 
 
 @pytest.mark.parametrize(("change", "kind", "said"), [

@@ -101,7 +101,7 @@ def test_any_other_machine_runs_onnxruntime_and_says_why_when_the_engine_is_aske
     assert load(with_engine).flavour in ("ort", "ort-w7", "fp32")
     with pytest.raises(Problem, match="no engine that this machine can run") as refused:
         load(with_engine, "tensorrt")
-    wanted = "it is for TensorRT 10.3.0.30, compute capability 8.7 (Jetson Orin Nano 8GB); here: "
+    wanted = "it is for TensorRT 10.3.0.30, compute capability 8.7 (jetson-orin-nano-8gb); here: "
     assert refused.value.code == code and wanted + here in refused.value.seen and refused.value.fix
 
 

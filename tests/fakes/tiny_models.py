@@ -129,7 +129,7 @@ def _hashed(content: bytes) -> dict:
 def add_engine(folder: Path, content: bytes, **facts) -> str:
     """Into a bundle of ``bundle()``, sealed anew: an engine of its float net, with what onnxruntime says of that; its path."""
     described = {
-        "path": "models/jetson/student.fp32.engine", "target": "jetson", "device": "Jetson Orin Nano 8GB", "module": "p3767-0003",
+        "path": "models/jetson/student.fp32.engine", "target": "jetson", "device": "jetson-orin-nano-8gb", "module": "p3767-0003",
         "precision": "fp32", "flavour": "fp32-b1", "tensorrt": "10.3.0.30", "compute_capability": "8.7", **facts,
     }  # fmt: skip
     engine = folder / described["path"]
