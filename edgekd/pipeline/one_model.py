@@ -81,6 +81,9 @@ def opened(asked: OnDevice, models: Sequence[targets.OnnxFile]) -> Iterator[tupl
     where it cannot be used.
     """
     device = _profile(asked)
+    if asked.clocks == "lock" and "tensorrt" not in device.runtimes:
+        what = f"the clocks of {device.name} cannot be locked from here"
+        raise InputError(what, where="--lock-clocks", fix="leave it out; on a Jetson jetson_clocks does it")
     precisions = _precisions(asked, models, device.runtimes[0])
     specs = [_Spec(device.name, device.runtimes[0], one, asked.threads, asked.python, asked.clocks) for one in precisions]
     resolved = [_resolved(model, spec) for model, spec in zip(models, specs, strict=True)]

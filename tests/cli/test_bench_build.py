@@ -130,6 +130,14 @@ def test_int8_on_a_device_without_int8_units_is_refused(files):
     assert result.exit_code == 2 and "no int8 units" in result.stderr and "--precision" in result.stderr
 
 
+def test_clocks_are_locked_where_that_is_asked_and_nowhere_else(files, jetson):
+    refused = edgekd("bench", files.fp32, "--target", "local-cpu", "--lock-clocks")
+    assert refused.exit_code == 2 and "cannot be locked" in refused.stderr
+    done = json.loads(edgekd("bench", files.trt, *jetson.words, "--lock-clocks", "--json").stdout)
+    assert done["conditions"]["clocks"] == {"asked": "lock", "locked_by_us": True, "restored": True} and done["labels"] == []
+    assert (jetson.root / "state").read_text() == "unlocked\n"
+
+
 def test_models_of_other_sizes_are_not_compared(files, tmp_path, monkeypatch):
     monkeypatch.setattr(TINY, "SIZE", 16)
     result = edgekd("bench", files.fp32, "--target", "local-cpu", "--against", TINY.float_model(tmp_path / "16.onnx"))
