@@ -2,6 +2,9 @@
 
 #include <sys/stat.h>
 
+#include <fstream>
+#include <iterator>
+
 #include "cpu.h"
 #include "files.h"
 #include "problem.h"
@@ -105,12 +108,18 @@ ModelFile Bundle::model_for_cpu() const {
 std::string Bundle::engine_for(const std::string& tensorrt, const std::string& compute_capability) const {
   const Json* engines = manifest_.find("engines");
   if (!engines) return "";
+  std::ifstream told(below_root("/proc/device-tree/compatible"), std::ios::binary);
+  const std::string tree{std::istreambuf_iterator<char>(told), {}};
+  std::string fitting;
   for (const Json& one : engines->items) {
     const std::string built_by = text_of(one, "tensorrt");  // 10.3.0 or, with the build, 10.3.0.30
     const bool same = built_by == tensorrt || built_by.compare(0, tensorrt.size() + 1, tensorrt + ".") == 0;
-    if (same && text_of(one, "compute_capability") == compute_capability) return text_of(one, "path");
+    if (!same || text_of(one, "compute_capability") != compute_capability) continue;
+    const std::string module = text_of(one, "module");
+    if (!module.empty() && tree.find(module) != std::string::npos) return text_of(one, "path");
+    if (fitting.empty()) fitting = text_of(one, "path");
   }
-  return "";
+  return fitting;
 }
 
 }  // namespace edgekd

@@ -33,7 +33,8 @@ class Bundle {
   ModelFile model_for_cpu() const;
 
   // The path of the engine that TensorRT of this version ("10.3.0") can load on a GPU of this compute capability ("8.7"),
-  // "" when there is none. Engines are named by the manifest: {"engines": [{"path", "tensorrt", "compute_capability"}, ...]}.
+  // "" when there is none; of several the one that was built on this very module, else the first. Engines are named by the
+  // manifest: {"engines": [{"path", "tensorrt", "compute_capability", "module", ...}, ...]}.
   std::string engine_for(const std::string& tensorrt, const std::string& compute_capability) const;
 
   const std::string folder;

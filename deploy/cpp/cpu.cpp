@@ -3,21 +3,15 @@
 #include <sys/utsname.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <fstream>
 #include <set>
 #include <sstream>
 #include <string>
 
+#include "files.h"
+
 namespace edgekd {
 namespace {
-
-std::string below_root(const std::string& path) {
-  const char* root = std::getenv("EDGEKD_DEVICE_ROOT");
-  std::string prefix = root ? root : "";
-  while (!prefix.empty() && prefix.back() == '/') prefix.pop_back();
-  return prefix + path;
-}
 
 std::string architecture() {
   std::ifstream told(below_root("/proc/sys/kernel/arch"));

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 
 #include "problem.h"
@@ -38,6 +39,13 @@ std::string read_file(const std::string& path, const std::string& code, size_t m
 bool is_link(const std::string& path) {
   struct stat status;
   return lstat(path.c_str(), &status) == 0 && S_ISLNK(status.st_mode);
+}
+
+std::string below_root(const std::string& path) {
+  const char* root = std::getenv("EDGEKD_DEVICE_ROOT");
+  std::string prefix = root ? root : "";
+  while (!prefix.empty() && prefix.back() == '/') prefix.pop_back();
+  return prefix + path;
 }
 
 }  // namespace edgekd

@@ -11,4 +11,7 @@ std::string read_file(const std::string& path, const std::string& code, size_t m
 // Whether something is a symbolic link.
 bool is_link(const std::string& path);
 
+// Where a system file is: below $EDGEKD_DEVICE_ROOT when that is set.
+std::string below_root(const std::string& path);
+
 }  // namespace edgekd

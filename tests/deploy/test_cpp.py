@@ -12,11 +12,13 @@ import pytest
 import tiny_models
 from PIL import Image
 
+from edgekd.bundle import Engine
 from edgekd.device import Problem, load, onnxrt
 
 pytestmark = pytest.mark.skipif(bool(build_cpp.MISSING), reason=f"not installed: {', '.join(build_cpp.MISSING)}")
 WITHOUT_VNNI = "processor : 0\nflags : fpu avx avx2 fma\n\nprocessor : 1\nflags : fpu avx avx2 avx_vnni\n"
 WITH_VNNI = WITHOUT_VNNI.replace("avx2 fma", "avx2 avx_vnni")
+OF_AN_ENGINE = {"path": "models/a.engine", "flavour": "trt", "precision": "int8"}
 OTHER_KINDS = ("GIF", "TIFF", "WebP", "CMYK", "BMP")
 
 
@@ -257,16 +259,33 @@ def test_the_bundles_own_engine_is_taken_only_for_this_tensorrt_and_gpu(say, bun
         ("10.3.0.30", "8.7", True), ("10.3.0", "8.7", True), ("10.3.01", "8.7", False), ("8.6.2.3", "8.7", False),
         ("10.3.0.30", "7.2", False),
     ]:  # fmt: skip
-        tiny_models.seal(bundle, engines=[{"path": "models/a.engine", "tensorrt": tensorrt, "compute_capability": capability}])
+        tiny_models.seal(bundle, engines=[{**OF_AN_ENGINE, "tensorrt": tensorrt, "compute_capability": capability}])
         _, told, _ = say(bundle, image)
         assert told["flavour"] == ("tensorrt" if fits else load(bundle).flavour)
         status, told, _ = say(bundle, image, "--backend", "tensorrt")
         assert status == (0 if fits else 2)
         assert say(bundle, image, "--backend", "onnxruntime")[1]["flavour"] != "tensorrt"
-    good = {"path": "models/a.engine", "tensorrt": "10.3.0.30", "compute_capability": "8.7"}
+    good = {**OF_AN_ENGINE, "tensorrt": "10.3.0.30", "compute_capability": "8.7"}
     tiny_models.seal(bundle, engines=[good])
     engine(bundle / "models/a.engine", (10, 3, 0, 31))  # after it was sealed
     assert say(bundle, image, "--backend", "tensorrt")[0] == 7
+
+
+def test_what_the_bundle_says_of_its_engines_is_understood_and_the_one_of_this_module_comes_first(say, bundle, tmp_path):
+    image, described = written(tmp_path, zoo.PICTURE, "a.png"), []
+    for target, module in (("nano", "p3767-0003"), ("nx", "p3767-0000")):
+        file = engine(tmp_path / f"{target}.engine", refused=target == "nx")
+        one = Engine(file, bundle / "labels.json", "trt", target, "a board", "int8+fp16", "10.3.0.30", "8.7", module)
+        (bundle / one.path).parent.mkdir()
+        (bundle / one.path).write_bytes(file.read_bytes())
+        described.append(one.described())
+    tiny_models.seal(bundle, engines=described)
+    assert say(bundle, image)[1]["flavour"] == "tensorrt"
+    tree = tmp_path / "root/proc/device-tree/compatible"
+    tree.parent.mkdir(parents=True)
+    tree.write_bytes(b"nvidia,p3768-0000+p3767-0000\0nvidia,tegra234\0")
+    status, told, _ = say(bundle, image, EDGEKD_DEVICE_ROOT=str(tmp_path / "root"))
+    assert status == 6 and told["error"]["where"] == "models/nx/student.int8-fp16.engine"
 
 
 @pytest.mark.parametrize(
