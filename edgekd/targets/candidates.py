@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from edgekd.core import DeviceError
+from edgekd.core import DeviceError, EnvironmentProblem
 from edgekd.device import flavour_for
 from edgekd.targets.target import Target
 from edgekd.targets.tensorrt.engines import built_for
@@ -16,7 +16,7 @@ def candidates(target: Target, identity: Mapping[str, Any]) -> dict[str, str]:
     """{precision: the ONNX flavour it is made from}, the target's own precision first, fp32 last.
 
     identity: of the device, which decides: the flavour of int8 by its CPU, the files of TensorRT by its version. Raises
-    DeviceError: no TensorRT is there, or an older one than the recipe's files are made for.
+    EnvironmentProblem: no TensorRT is there; DeviceError: an older one than the recipe's files are made for.
     """
     if target.runtime == "onnxruntime":
         own = {} if target.precision == "fp32" else {target.precision: flavour_for(dict(identity))}
@@ -24,7 +24,7 @@ def candidates(target: Target, identity: Mapping[str, Any]) -> dict[str, str]:
     known = identity.get("tensorrt")
     if known is None:
         fix = "install TensorRT there (on a Jetson: sudo apt install tensorrt), then: edgekd doctor"
-        raise DeviceError("the device has no TensorRT", where=target.name, seen=target.profile.name, fix=fix)
+        raise EnvironmentProblem("the device has no TensorRT", where=target.name, seen=target.profile.name, fix=fix)
     major, minor, *_ = parse_version(known)
     if target.tensorrt is not None and (major, minor) < version_of(target.tensorrt):
         fix = f'tensorrt: "{major}.{minor}" in the recipe, which may need another opset, or a newer JetPack'

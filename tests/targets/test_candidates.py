@@ -2,7 +2,7 @@
 
 import pytest
 
-from edgekd.core import DeviceError
+from edgekd.core import DeviceError, EnvironmentProblem
 from edgekd.targets import candidates, resolve
 
 
@@ -31,7 +31,7 @@ def test_a_cpu_gets_the_int8_file_that_is_right_on_it(local_spec):
 
 
 def test_a_device_without_tensorrt_or_with_one_older_than_promised_is_refused(local_spec):
-    with pytest.raises(DeviceError, match="has no TensorRT"):
+    with pytest.raises(EnvironmentProblem, match="has no TensorRT"):
         candidates(jetson(local_spec), {"tensorrt": None})
     with pytest.raises(DeviceError, match=r"older than 10\.0, which the recipe's files") as refused:
         candidates(jetson(local_spec, tensorrt="10.0"), {"tensorrt": "8.6.2.3"})
