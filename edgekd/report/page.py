@@ -40,6 +40,7 @@ def render_html(document: Document | Mapping[str, Any], run: Path) -> str:
         failed=rows.misses(document, Verdict.FAIL),
         undecided=rows.misses(document, Verdict.INCONCLUSIVE),
         waived=rows.misses(document, Verdict.WAIVED),
+        warnings=rows.warnings(document),
         silent=[(one.name, one.why) for one in document.targets if one.name in document.unmeasured],
         skipped=[step for step in document.stages if step.status == "skipped" and step.target not in document.unmeasured],
         gates=[

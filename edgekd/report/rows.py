@@ -10,7 +10,7 @@ from edgekd.report.fit import fit_sentence
 from edgekd.report.phrases import MISSING, age, decimals, interval, limit_text, megabytes, number
 
 SHOWN = {
-    "preflight": ("latency_ms.p50", "speedup", "size_mb"),
+    "preflight": ("latency_ms.p50", "speedup", "speedup_fp16", "size_mb"),
     "teacher": ("top1",),
     "teacher_exam": ("top1",),
     "distill": ("top1", "top1_drop", "improved_teacher.top1", "improved_teacher.top1_gain"),
@@ -18,7 +18,7 @@ SHOWN = {
     "quantize": ("top1", "top1_drop", "ptq.top1_drop", "qat.top1_drop"),
     "export": ("parity.top1_agreement", "parity.sqnr_db", "quantize_static.top1_drop"),
     "build": ("size_mb", "layers.float"),
-    "benchmark": ("top1", "top1_drop", "latency_ms.p50", "latency_ms.p90", "speedup"),
+    "benchmark": ("top1", "top1_drop", "latency_ms.p50", "latency_ms.p90", "speedup", "speedup_fp16", "power_w"),
     "bundle": ("golden_agreement",),
 }
 _ADVICE = {  # by stage, else by metric or its group
@@ -28,6 +28,9 @@ _ADVICE = {  # by stage, else by metric or its group
     "quantize with QAT": "more quantize.epochs, another quantize.distill, or a wider student",
     "latency_ms": "a smaller student.width or data.image_size, or more threads for the target",
     "speedup": "compare latency_ms with latency_ms_fp32 in the report: small models leave little to gain",
+    "speedup_fp16": "ship precision: fp16 on this device, or look at the float layers of its build",
+    "power_w": "a power mode of fewer watts, or a smaller student.width",
+    "energy_mj": "a smaller student.width or data.image_size",
     "parity": "compare the flavours in the export step's notes; report it if the recipe is a shipped one",
     "size_mb": "a smaller student.width",
     "peak_memory_mb": "a smaller student.width or data.image_size",
@@ -36,6 +39,12 @@ _ADVICE = {  # by stage, else by metric or its group
 
 
 SMOKE = "the chain was tried on a handful of images; nothing was judged, and no number here means anything"
+
+
+def warnings(document: Document) -> list[str]:
+    """What a step found that no gate asked about, and a person should know, with its target."""
+    said = [(step.target, str(step.notes["warning"])) for step in document.stages if "warning" in step.notes]
+    return list(dict.fromkeys(f"{target}: {text}" if target else text for target, text in said))
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from edgekd.core.printable import printable
 from edgekd.report.document import Document, FitPart, StagePart, parse
 from edgekd.report.fit import ladder_rows
 from edgekd.report.phrases import MISSING, duration
-from edgekd.report.rows import Row, bundle_text, data_text, misses, rows_of, status_text, steps_to_show, verdict_text
+from edgekd.report.rows import Row, bundle_text, data_text, misses, rows_of, status_text, steps_to_show, verdict_text, warnings
 
 PIPED_WIDTH = 120  # what is not a terminal and sets no COLUMNS: wide enough for one line a row
 _STYLES = {
@@ -172,7 +172,7 @@ def _closing(document: Document, width: int) -> list[Text]:
     facts = [("run", ", ".join(filter(None, (document.run, duration(document.seconds)))))] if document.run else []
     facts += [(name, text) for name, text in (("data", data_text(document)), ("bundle", bundle_text(document))) if text]
     facts += [("note", note) for note in document.data.notes] if document.data else []
-    facts += [("warning", str(step.notes["warning"])) for step in document.stages if "warning" in step.notes]
+    facts += [("warning", sentence) for sentence in warnings(document)]
     facts += [("failed", sentence) for sentence in misses(document, Verdict.FAIL)]
     facts += [("open", sentence) for sentence in misses(document, Verdict.INCONCLUSIVE)]
     if error := document.error:

@@ -77,4 +77,4 @@ def _prepared(context: Context, target: targets.Target, why: str) -> Outcome:
 
 def _why_float(context: Context, target: targets.Target) -> dict[str, str]:
     why = targets.why_float(context.recipe.targets[target.name])
-    return {"warning": f"{target.name}: {why}"} if why else {}
+    return {"warning": why} if why else {}

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from edgekd.report import read, render_html
+from edgekd.report import read, render_html, render_terminal
 
 PAYLOAD = "<img src=x onerror=alert(1)></script><script>alert(1)</script>\"'>&"
 VOID = {"meta", "br", "img", "link", "input", "hr"}
@@ -212,3 +212,12 @@ def test_a_smoke_run_stands_in_the_head(run, document):
     page = render_html({**document, "smoke": True, "verdict": "INCONCLUSIVE", "exit_code": 4}, run)
     assert '<p class="smoke">Smoke run</p>' in page
     assert '<p class="smoke">' not in render_html(document, run)
+
+
+def test_a_warning_of_a_step_stands_above_every_number_with_its_target_on_page_and_screen(run, document):
+    benchmark = next(step for step in document["stages"] if step["name"] == "benchmark")
+    benchmark["notes"] = {"warning": "int8 is no faster here than <fp16>"}
+    page = render_html(document, run)
+    told = "cpu: int8 is no faster here than &lt;fp16&gt;"
+    assert told in page and page.index(told) < page.index("<table")
+    assert "warning cpu: int8 is no faster here than <fp16>" in " ".join(render_terminal(document).split())
