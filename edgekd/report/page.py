@@ -125,8 +125,9 @@ def _latencies(run: Path, step: StagePart) -> Markup | Gap:
         return found
     models = []
     for name, rounds in found.items():
-        family = "latency_ms_fp32" if name == "fp32" else "latency_ms"
+        yardstick = f"latency_ms_{name}"
+        family = yardstick if step.measurement(f"{yardstick}.p50") else "latency_ms"
         measured = {mark: step.measurement(f"{family}.{mark}") for mark in _PERCENTILES}
         marks = {mark: one.value for mark, one in measured.items() if one is not None and one.value is not None}
-        models.append(charts.Latencies(name, rounds, marks, "c-fp32" if name == "fp32" else "c-int8"))
+        models.append(charts.Latencies(name, rounds, marks, f"c-{name}" if name in ("fp32", "fp16") else "c-int8"))
     return Markup(charts.histogram(models, step.target or "the target"))

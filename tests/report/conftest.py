@@ -63,7 +63,7 @@ def build(run):
     golden = measurement("golden_agreement", 1.0, "fraction", 200)
     bundle_files = [write(run, f"models/student.{name}.onnx", f"bundle/models/student.{name}.onnx", bytes(size))
                     for name, size in (("fp32", 893_000), ("ort", 251_000), ("ort-w7", 251_000))]  # fmt: skip
-    latencies = {"models": {"int8": queries(1.5), "fp32": queries(2.4)}}
+    latencies = {"models": {"int8": queries(1.5), "fp16": queries(1.9), "fp32": queries(2.4)}}
     conditions = {"cpu": "Example CPU 3.0 GHz", "instruction_sets": ["avx2", "fma"], "governor": None, "threads": 1,
                   "load_before": 0.4, "versions": {"onnxruntime": "1.31.1"}}  # fmt: skip
     steps = [
@@ -82,6 +82,7 @@ def build(run):
         step("benchmark", 38.1,
              [fp32, int8, int8_drop, measurement("latency_ms.p50", 1.55, "ms", 700, 1.52, 1.58), p90,
               measurement("latency_ms.p99", 1.83, "ms", 700, 1.79, 2.2),
+              measurement("latency_ms_fp16.p50", 1.94, "ms", 700, 1.90, 1.99),
               measurement("latency_ms_fp32.p50", 2.48, "ms", 700, 2.44, 2.51),
               measurement("latency_ms_fp32.p90", 2.61, "ms", 700, 2.55, 2.70), speedup],
              [gate("top1_drop", "max", 0.015, int8_drop), gate("latency_ms.p90", "max", 2, p90),

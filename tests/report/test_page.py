@@ -87,7 +87,13 @@ def test_charts_have_titles_axes_and_units(run, document):
 def test_histogram_bars_count_every_query(run, document):
     (chart,) = [one for one in charts(render_html(document, run)) if "Latency" in one.findtext("title")]
     tips = [bar.findtext("title") for bar in chart.iter("rect")]
-    assert sum(int(tip.split()[0].replace(",", "")) for tip in tips) == 1400
+    assert sum(int(tip.split()[0].replace(",", "")) for tip in tips) == 2100
+
+
+def test_each_yardstick_is_drawn_with_its_own_percentiles(run, document):
+    (chart,) = [one for one in charts(render_html(document, run)) if "Latency" in one.findtext("title")]
+    drawn = " ".join(chart.itertext())
+    assert "fp16: p50 1.94 ms" in drawn and drawn.count("p50 1.55") == drawn.count("p50 1.94") == drawn.count("p50 2.48")
 
 
 @pytest.mark.parametrize(
