@@ -44,7 +44,7 @@ def kit(run: Path, name: str, output: Path | None, as_json: bool) -> None:
         )
         return
     share = "all" if made.images == made.test_images else f"{made.images:,} of {made.test_images:,}"
-    click.echo(f"{made.path} written: {made.size_mb:.1f} MB, {share} test images, for {', '.join(made.versions)}")
+    click.echo(f"{made.path} written: {made.size_mb:.1f} MB, {share} test images, for {made.runs_on}")
     click.echo(f"on the device:  python3 {made.path.name}")
     click.echo(f"then, here:     {reply}")
 

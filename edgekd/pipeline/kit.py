@@ -25,7 +25,7 @@ from edgekd.targets.kit.making import Asked, most_images, write_kit
 
 @dataclass(frozen=True)
 class MadeKit:
-    """A kit that was written. images: in it, of ``test_images``; versions: what chooses its words on the device."""
+    """A kit that was written. images: in it, of ``test_images``; versions: of TensorRT, that it has words for; else ()."""
 
     path: Path
     size_mb: float
@@ -35,6 +35,11 @@ class MadeKit:
 
     def as_json(self) -> dict[str, Any]:
         return {**vars(self), "path": str(self.path), "versions": list(self.versions)}
+
+    @property
+    def runs_on(self) -> str:
+        """In words."""
+        return f"TensorRT {self.versions[0]} to {self.versions[-1]}" if self.versions else "onnxruntime"
 
 
 def make_kit(recipe: Recipe, run: Path, stages: Mapping[str, Outcome], name: str, output: Path, cache: Path) -> MadeKit:
@@ -68,7 +73,8 @@ def make_kit(recipe: Recipe, run: Path, stages: Mapping[str, Outcome], name: str
     with disk_problems(Path(tempfile.gettempdir())), tempfile.TemporaryDirectory(prefix="edgekd-kit-") as folder:
         content = write_kit(output, target, asked, about, Path(folder))
     size_mb = output.stat().st_size / 1e6
-    return MadeKit(output, size_mb, len(tested), len(images.test), tuple(content["chosen_by"]))
+    versions = tuple(content["chosen_by"]) if target.builds_engines else ()
+    return MadeKit(output, size_mb, len(tested), len(images.test), versions)
 
 
 def _target(recipe: Recipe, name: str) -> targets.Target:

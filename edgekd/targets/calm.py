@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekd.targets.client import Connection
 from edgekd.targets.plan import MeasuringPlan
-from edgekd.targets.suspect import suspicions
+from edgekd.targets.suspect import UNEVEN, suspicions
 
 if TYPE_CHECKING:
     import numpy as np
@@ -40,9 +40,14 @@ def measure_calmly(
         measured = connection.measure(models, example, plan)
         reasons = suspicions(measured, connection.target.profile)
         if connection.kit:
-            again = (f"a kit measured it, and cannot by itself measure again: {connection.kit.again}",) if reasons else ()
-            return {**measured, "set_aside": set_aside}, (*reasons, *again)
+            return {**measured, "set_aside": set_aside}, _not_repeated(reasons, connection.kit.again)
         if not reasons or len(set_aside) == attempts - 1 or measured["seconds"] > plan.budget_s:
             return {**measured, "set_aside": set_aside}, reasons
         set_aside.append(list(reasons))
         time.sleep(pause_s)
+
+
+def _not_repeated(reasons: tuple[str, ...], fix: str) -> tuple[str, ...]:
+    """The reasons, the first one of each kind with what to do: those that say nothing against a tail are read apart."""
+    first = {next((at for at, one in enumerate(reasons) if one.startswith(UNEVEN) == kind), None) for kind in (True, False)}
+    return tuple(f"{one} (a kit measured this once: {fix})" if at in first else one for at, one in enumerate(reasons))

@@ -53,7 +53,7 @@ class Script:
         paths = {name: self._path(step, name, path) for name, path in models.items()}
         verb, request = asked_by(lambda: self._connection.measure(paths, example, plan))
         block_s = plan.round_s / len(models) + (_START_S + 2.0 if self._builds else 0.1)
-        name = f"{step}: time {', '.join(models)}, {plan.rounds} rounds"
+        name = f"{step}: time {', '.join(models)}, {plan.rounds} round{'s' * (plan.rounds > 1)}"
         self._add(name, verb, request, plan.rounds * len(models) * block_s + _START_S)
 
     def infer(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,7 @@ class RecordedTransport:
         of_verb = [one for one in self._reply.calls if one.get("verb") == verb]
         found = next((one for one in of_verb if _content(one.get("request")) == asked), None)
         if found is None:
-            raise self._other(_nearest(asked, [_content(one.get("request")) for one in of_verb], verb))
+            raise self._other(*_nearest(asked, [_content(one.get("request")) for one in of_verb], verb))
         body, stderr = found.get("body"), str(found.get("stderr", "")).encode()
         if body is None:
             status = found.get("status")
@@ -72,9 +73,9 @@ class RecordedTransport:
     def _fix(self) -> str:
         return f"make and run a new kit: {self.kit.new_kit}"
 
-    def _other(self, what: str) -> IntegrityError:
+    def _other(self, what: str, fix: str = "") -> IntegrityError:
         where = f"{self._name}: {self._reply.path}"
-        return IntegrityError("this reply does not answer what is asked now", where=where, seen=what, fix=self._fix)
+        return IntegrityError("this reply does not answer what is asked now", where=where, seen=what, fix=fix + self._fix)
 
 
 def _content(value: Any) -> Any:
@@ -87,13 +88,15 @@ def _content(value: Any) -> Any:
     return {key: one for key, one in kept.items() if not (key in ("path", "bytes") and "sha256" in kept)}
 
 
-def _nearest(asked: Any, recorded: list[Any], verb: str) -> str:
-    """Where the request differs from the one it is most like."""
+def _nearest(asked: Any, recorded: list[Any], verb: str) -> tuple[str, str]:
+    """Where the request differs from the one it is most like, and what mends it where that is no new kit."""
     differing = sorted((list(_differences(asked, one)) for one in recorded), key=len)
     if not differing:
-        return f"{verb}: the kit was not asked for that, or stopped before"
+        return f"{verb}: the kit was not asked for that, or stopped before", ""
     more = f" and {len(differing[0]) - _SHOWN} more" if len(differing[0]) > _SHOWN else ""
-    return f"{verb}: " + "; ".join(differing[0][:_SHOWN]) + more
+    engines = all(re.match(r"(engine|models\.[^.]+)\.sha256:", one) for one in differing[0])
+    fix = "of a newer reply of the same kit, --remeasure takes the engines too; else " if engines else ""
+    return f"{verb}: " + "; ".join(differing[0][:_SHOWN]) + more, fix
 
 
 def _differences(asked: Any, recorded: Any, at: str = "") -> Iterator[str]:
