@@ -47,7 +47,7 @@ def timed(request, files, sample):
     for number in range(request["plan"]["rounds"]):
         for index, name in enumerate(names if number % 2 == 0 else names[::-1]):
             block = "block-%d-%d" % (number, index)
-            log, times = files.path(block + ".log"), files.path(block + ".json")
+            log, times = _nothing_there(files.path(block + ".log")), _nothing_there(files.path(block + ".json"))
             words = ["--loadEngine=" + engines[name], "--exportTimes=" + os.path.basename(times)]
             start = time.monotonic()
             status = _run(words + request["models"][name]["words"], log, request, files.workdir, name)
@@ -96,7 +96,8 @@ def _built(name, model, request, files):
         status = _run(words, loaded, request, folder, name)
         if status != 0 or not _passed(loaded):
             return engine_cache.failed(loaded, status, build_s, files)
-        if _is_json(os.path.join(folder, engine_cache.LAYERS)):
+        profile = os.path.exists(os.path.join(folder, engine_cache.PROFILE))
+        if _has_list(folder, engine_cache.LAYERS, "Layers") and (not profile or _has_list(folder, engine_cache.PROFILE)):
             kept = engine_cache.keep(folder, model["sidecar"], model["timing_key"], build_s)
         else:  # the host says why; what it cannot use must not be found again
             kept = engine_cache.told(folder, model["sidecar"], build_s)
@@ -110,10 +111,16 @@ def _infer_one(row, engine, log, request, files):
     os.makedirs(folder)
     with open(os.path.join(folder, "input.bin"), "wb") as file:
         file.write(row)
-    if os.path.exists(log):
-        os.unlink(log)
+    _nothing_there(log)
     words = ["--loadEngine=" + engine, "--loadInputs=%s:input.bin" % request["input"], "--exportOutput=output.json"]
     return _run(words + request["words"], log, request, folder, "infer")
+
+
+def _nothing_there(path):
+    """The path, without the file of an earlier process in this work folder: where trtexec writes none, that is no answer."""
+    if os.path.exists(path):
+        os.unlink(path)
+    return path
 
 
 def _written(folder):
@@ -148,12 +155,14 @@ def _passed(log):
         return b"&&&& PASSED" in file.read()
 
 
-def _is_json(path):
+def _has_list(folder, name, key=None):
+    """Whether trtexec exported a list that is not empty, or an object with one; numbers may be nan to nobody."""
     try:
-        with open(path, "rb") as file:
-            json.loads(file.read().decode("utf-8", "replace"), strict=False)  # names hold control characters
-        return True
-    except (OSError, ValueError):
+        with open(os.path.join(folder, name), "rb") as file:
+            text = file.read().decode("utf-8", "replace")
+        found = json.loads(text, strict=False, parse_constant=int)  # strict: names hold control characters; int("NaN") raises
+        return isinstance(found[key] if key else found, list) and bool(found)
+    except (OSError, ValueError, KeyError, TypeError):
         return False
 
 

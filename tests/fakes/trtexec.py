@@ -27,6 +27,7 @@ FAILURES = (
     "cut file",
     "no json",
     "cut json",
+    "cut profile",
     "nan",
     "other module",
 )

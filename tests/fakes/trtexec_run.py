@@ -127,4 +127,5 @@ def _output_json(outputs):
 def _export(trtexec, option, content):
     """A failing export is silent."""
     if trtexec.how != "no json":
-        Path(trtexec.taken[option]).write_text(content[: len(content) // 2] if trtexec.how == "cut json" else content)
+        cut = trtexec.how == "cut json" or (trtexec.how == "cut profile" and option == "exportProfile")
+        Path(trtexec.taken[option]).write_text(content[: len(content) // 2] if cut else content)

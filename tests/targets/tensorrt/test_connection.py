@@ -56,6 +56,9 @@ class Device:
         self.probed[version] = connection.installed
         return connection
 
+    def work_file(self, name):
+        return self._transport.get(name)
+
     @property
     def engines(self):
         return sorted((self.home / ".cache/edgekd/engines").glob("*[0-9a-z]"))
@@ -166,7 +169,9 @@ def test_a_failed_build_says_why_and_leaves_nothing_behind(device, student, how)
     assert not any(path.is_dir() for path in device.engines)
 
 
-@pytest.mark.parametrize(("how", "said"), [("no json", "wrote no layers"), ("cut json", "cut short"), ("killed", "killed")])
+@pytest.mark.parametrize(("how", "said"), [
+    ("no json", "wrote no layers"), ("cut json", "cut short"), ("cut profile", "times is cut short"), ("killed", "killed"),
+])  # fmt: skip
 def test_an_engine_whose_layers_are_not_told_is_none(device, student, how, said):
     with pytest.raises(DeviceError, match=said):
         device.connect(fail={"layers": how}).build({"int8": student.int8})
@@ -211,6 +216,14 @@ def test_a_measurement_that_failed_is_none(device, student, engine, how, said):
     with pytest.raises(DeviceError, match=f"(?i){said}") as refused:
         device.connect(fail={"time": how}).measure({"int8": engine()}, student.image, QUICK)
     assert refused.value.where == "jetson: measure int8" and refused.value.exit_code == 6
+
+
+def test_times_and_words_of_an_earlier_measurement_are_none_of_a_later(device, student, engine):
+    (times,) = device.connect().measure({"int8": engine()}, student.image, QUICK)["rounds"]["int8"]
+    with pytest.raises(DeviceError, match="wrote no times"):
+        device.connect(fail={"time": "no json"}).measure({"int8": engine()}, student.image, QUICK)
+    log = device.work_file("block-0-0.log").read_text()
+    assert len(times) == 20 and log.count("&&&& RUNNING") == 1
 
 
 FOREIGN = [("8.6", "8.7", "another TensorRT"), (NEW, "7.2", "another GPU|device|comput")]
