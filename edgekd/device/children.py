@@ -22,7 +22,8 @@ def die_with_parent():
 
 
 def start(words, **options):
-    """A running subprocess.Popen, without stdin. End it with ``end``. options: of Popen. Raises OSError: it cannot be started."""
+    """A running subprocess.Popen, without stdin unless the options, of Popen, name one. End it with ``end``. Raises OSError: it
+    cannot be started."""
     parent = os.getpid()
 
     def tie():
@@ -30,7 +31,8 @@ def start(words, **options):
         if os.getppid() != parent:  # it died before the kernel was asked
             os._exit(127)
 
-    child = subprocess.Popen(words, stdin=subprocess.DEVNULL, start_new_session=True, preexec_fn=tie, **options)  # noqa: PLW1509
+    options.setdefault("stdin", subprocess.DEVNULL)
+    child = subprocess.Popen(words, start_new_session=True, preexec_fn=tie, **options)  # noqa: PLW1509
     _running.add(child)
     return child
 

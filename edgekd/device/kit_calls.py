@@ -5,13 +5,13 @@ import contextlib
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import tempfile
 import time
 from typing import Any, Dict, Iterator
 
+from . import children
 from .integrity import write_aside
 from .problem import Problem, one_line
 
@@ -51,9 +51,7 @@ def ask(work, call, request):
         stdin.write(json.dumps(dict(request, workdir=work)).encode())
         stdin.seek(0)
         environment = dict(os.environ, LC_ALL="C.UTF-8")
-        child = subprocess.Popen(
-            command, stdin=stdin, stdout=stdout, stderr=stderr, cwd=work, env=environment, start_new_session=True
-        )
+        child = children.start(command, stdin=stdin, stdout=stdout, stderr=stderr, cwd=work, env=environment)
         status = _ended(child, request["deadline_s"] + _GRACE_S, begun)
         out, err = _read(stdout), _read(stderr)
     found = re.search(("EDGEKD-%s-BEGIN\n(.*)\nEDGEKD-%s-END" % (token, token)).encode(), out, re.DOTALL)
@@ -165,10 +163,7 @@ def _ended(child, most_s, begun):
             child.terminate()  # its agent puts back what it changed
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(5)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            if child.poll() is None:
-                os.killpg(child.pid, signal.SIGKILL)
-                child.wait()
+        children.end(child)
 
 
 def _in_words(seconds):

@@ -134,7 +134,7 @@ def test_a_kit_run_alone_without_numpy_answers_all_that_the_steps_ask(answered):
     assert measured["facts"]["by"] == "a kit, on the device alone"
     assert re.fullmatch(r"\S+Z to \S+Z", measured["facts"]["device_clock"])
     steps = re.findall(r"\[\d/6\] (.*), about \d+ (?:s|min) left", answered.ran.stdout)
-    timed = "time fp32, 1 rounds"
+    timed = "time fp32, 1 round"
     assert steps == ["preflight: build fp32", *[f"preflight: {timed}"] * 2, "student: build fp32", "student: ask fp32",
                      f"student: {timed}"]  # fmt: skip
     assert [path.name for path in answered.kit.parent.iterdir() if path.name != "jetson-kit.pyz"] == ["jetson-reply.zip"]
@@ -167,6 +167,7 @@ def test_what_the_kit_was_not_made_for_is_refused_and_named_with_the_way_to_a_ne
             with pytest.raises(IntegrityError) as error:
                 ask()
             assert part in error.value.seen and NEW_KIT in error.value.fix and error.value.exit_code == 7
+            assert ("--remeasure" in error.value.fix) == (part == "engine.sha256")
 
 
 def test_a_kit_of_another_edgekd_or_another_target_is_refused(answered, monkeypatch):
@@ -269,11 +270,13 @@ def test_a_part_that_is_not_what_its_name_says_is_refused_when_it_is_asked_for(a
 
 
 def test_a_suspect_measurement_of_a_kit_is_taken_once_and_says_run_it_again(answered, monkeypatch):
-    monkeypatch.setattr("edgekd.targets.calm.suspicions", lambda *_: ("hot",))
+    reasons = ("hot", "swapped", f"{targets.UNEVEN}fp32")
+    monkeypatch.setattr("edgekd.targets.calm.suspicions", lambda *_: reasons)
     with answered.connect() as connection:
         engine = connection.build({"fp32": answered.fp32})["fp32"].file
-        measured, reasons = targets.measure_calmly(connection, {"fp32": engine}, answered.images[:1], BENCHMARK)
-    assert reasons[0] == "hot" and reasons[1].endswith("run the kit again") and measured["set_aside"] == []
+        measured, told = targets.measure_calmly(connection, {"fp32": engine}, answered.images[:1], BENCHMARK)
+    again = " (a kit measured this once: run the kit again)"
+    assert told == ("hot" + again, "swapped", reasons[2] + again) and measured["set_aside"] == []
 
 
 def test_a_killed_kit_leaves_no_process_and_goes_on_with_the_call_it_was_at(tmp_path):
