@@ -42,7 +42,7 @@ def run(kit, script, chosen, said, work):
 
 
 def ask(work, call, request):
-    """One call: {"name", "verb", "request", "status", "body", "stdout", "stderr", "seconds"}; body: the reply, None if none came."""
+    """One call: {"name", "verb", "request", "status", "body", "stdout", "stderr", "seconds"}; body: the reply or None."""
     token, begun = binascii.hexlify(os.urandom(8)).decode(), time.monotonic()
     flags = ["-E"] + (["-S"] if sys.flags.no_site else [])  # as this process was started
     command = [sys.executable] + flags + [os.path.join(work, AGENT), "agent", call["verb"], "--token", token]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -56,8 +57,6 @@ def installed(probed: Mapping[str, Any], where: str) -> Installed:
 def _backend(version: tuple[int, ...], has_trtexec: bool, in_python: str | None) -> str | None:
     """Python where it has that very TensorRT: it answers the whole test set in one process, trtexec needs one an image."""
     since, before = _BY_PYTHON
-    try:
-        same = in_python is not None and parse_version(in_python)[:3] == version[:3]
-    except InputError:
-        same = False
+    release = re.match(r"\d{1,4}(?:\.\d{1,4}){1,3}", in_python or "")  # of Python's "10.3.0.post1"
+    same = release is not None and parse_version(release[0])[:3] == version[:3]
     return "tensorrt" if same and since <= version[:2] < before else "trtexec" if has_trtexec else None
