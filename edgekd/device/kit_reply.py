@@ -12,7 +12,7 @@ SEAL = "edgekd-reply sha256=%s\n"
 
 
 def write(path, kit, document, work):
-    """The archive, whole or not at all. kit: the bytes of its kit.json; document: "kit", "target", "calls" …"""
+    """The archive, whole or not at all. kit: the bytes of its kit.json; document: "kit", "target", "calls" and more."""
     parts = sorted({described["sha256"] for call in document["calls"] for described in files_of(call["body"])})
     there = [one for one in parts if os.path.isfile(os.path.join(work, PARTS, one))]
     aside, blank = path + ".tmp", (SEAL % ("0" * 64)).encode()
