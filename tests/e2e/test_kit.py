@@ -1,0 +1,89 @@
+"""A device without a network through the whole chain: a kit of the run, run on a fake Jetson by itself, and its reply judged."""
+
+import subprocess
+import sys
+
+import pytest
+import trtexec
+from small_chain import document_of, edgekd, statuses
+
+from edgekd.report import read
+
+RECIPE = """\
+edgekd: 1
+name: kit
+compute: {threads: 1}
+data: {source: digits, image_size: 16}
+teacher: {model: resnet18, width: 0.25, epochs: 1}
+student: {model: mobilenet_v2, width: 0.35}
+distill: {method: label, epochs: 1}
+quantize: {mode: ptq, calibration_images: 16}
+targets:
+  jetson: {device: jetson-orin-nano-8gb, runtime: tensorrt, precision: int8, required: when-connected}
+gates:
+  benchmark: {jetson: {parity: {top1_agreement: {min: 0}}}}
+"""
+# The fake is in a hurry, and a process for each image would take minutes.
+IN_A_HURRY = "; ".join(
+    [
+        "import edgekd.targets.tensorrt.connection as c", "c.WARM_UP_S = 0.02", "import edgekd.targets.kit.making as m",
+        "m.MOST_BY_PROCESSES = 2", "import edgekd.targets.plan as p", "p.LEAST_ROUNDS, p.LEAST_QUERIES, p.ROUND_S = 2, 10, 0.0",
+        "import edgekd.stages.preflight as f", "f.ROUND_S = 0.0",
+    ]
+)  # fmt: skip
+LATENCIES = {f"latency_ms{one}.{q}" for one in ("", "_fp32", "_fp16") for q in ("p50", "p90", "p99")}
+NAMES = {
+    "preflight": {*(f"latency_ms.{one}" for one in ("p50", "p90", "p99", "fastest")), "speedup", "speedup_fp16", "size_mb"},
+    "build": {"build_s", "size_mb", "layers.float"},
+    "benchmark": {"top1", "top1_fp32", "top1_drop", *LATENCIES, "speedup", "speedup_fp16", "throughput",
+                  "parity.top1_agreement", "parity.sqnr_db", "parity.max_abs"},
+}  # fmt: skip
+
+
+@pytest.fixture
+def run(tmp_path):
+    (tmp_path / "kit.yaml").write_text(RECIPE)
+    return lambda *words: edgekd(*words, cwd=tmp_path, before=IN_A_HURRY)
+
+
+def test_a_kit_takes_the_place_of_a_way_to_the_device(run, tmp_path):
+    assert document_of(run("pipeline", "kit.yaml", "--json"))["unmeasured"] == ["jetson"]
+    made = run("kit", "runs/kit", "--target", "jetson")
+    assert made.returncode == 0, made.stdout + made.stderr
+    assert "2 of 359 test images, for TensorRT 8.2 to 11.1" in made.stdout
+    assert "edgekd pipeline kit.yaml --reply jetson-reply.zip" in made.stdout
+
+    trtexec.install(tmp_path / "root", "10.3")
+    bare = {"EDGEKD_DEVICE_ROOT": str(tmp_path / "root"), "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    there = subprocess.run([sys.executable, "-S", "-E", "jetson-kit.pyz"], cwd=tmp_path, env=bare, capture_output=True, text=True,
+                           timeout=300, check=False)  # fmt: skip
+    assert there.returncode == 0, there.stdout + there.stderr
+
+    judged = run("pipeline", "kit.yaml", "--reply", "jetson-reply.zip", "--json")
+    document = document_of(judged)
+    assert (judged.returncode, document["verdict"], document["unmeasured"]) == (0, "PASS", []), judged.stdout + judged.stderr
+    measured = {one["name"]: one["measurements"] for one in document["stages"] if one.get("target")}
+    assert {stage: {one["name"] for one in found} for stage, found in measured.items()} == NAMES
+    by_name = {one["name"]: one for one in measured["benchmark"]}
+    assert by_name["top1"]["n"] == 2 and by_name["latency_ms.p50"]["conditions"]["by"] == "a kit, on the device alone"
+    assert document["resume"] == "edgekd pipeline kit.yaml --reply jetson-reply.zip"
+    assert {"engine-int8", "engine-fp16", "engine-fp32"} <= {
+        one.kind for one in read(tmp_path / "runs/kit").steps("build")[0].artifacts
+    }
+    again = document_of(run("pipeline", "kit.yaml", "--reply", "jetson-reply.zip", "--json"))
+    assert set(statuses(again).values()) == {"cached"}
+
+    other_plan = run("pipeline", "kit.yaml", "--reply", "jetson-reply.zip", "--set",
+                     "gates.benchmark.jetson.latency_ms.p99.max=9")  # fmt: skip
+    said = other_plan.stdout + other_plan.stderr
+    assert other_plan.returncode == 7 and "plan.queries" in said and "edgekd kit runs/kit --target jetson" in said
+
+    content = bytearray((tmp_path / "jetson-reply.zip").read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "tampered.zip").write_bytes(content)
+    tampered = run("pipeline", "kit.yaml", "--reply", "tampered.zip")
+    assert tampered.returncode == 7 and "other bytes than its seal says: parts/" in tampered.stderr
+
+    (tmp_path / "kit.yaml").write_text(RECIPE.replace("epochs: 1}\nquant", "epochs: 2}\nquant"))
+    changed = run("kit", "runs/kit", "--target", "jetson")
+    assert changed.returncode == 2 and "the recipe has changed since the run" in changed.stderr
