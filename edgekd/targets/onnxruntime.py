@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekd.core import DeviceError
+from edgekd.targets.answers import joined
 from edgekd.targets.client import LOCK_WAIT_S, Built, Connection, in_chunks
 from edgekd.targets.plan import MeasuringPlan
 
@@ -55,7 +56,5 @@ class OnnxruntimeConnection(Connection):
             "optimised": optimised, "batch": batch,
         }  # fmt: skip
         reply = self._call("infer", request, deadline_s or _INFER_S + _SECONDS_AN_IMAGE * len(inputs))
-        logits = np.concatenate([np.load(self._got(one), allow_pickle=False) for one in reply["outputs"]])
-        if len(logits) != len(inputs):
-            raise DeviceError("another number of results than of images", where=self._where("infer"), seen=str(logits.shape))
-        return logits
+        parts = [np.load(self._got(one), allow_pickle=False) for one in reply["outputs"]]
+        return joined(parts, [len(chunk) for chunk in chunks], self._where("infer"))

@@ -42,6 +42,7 @@ def suspicions(measured: Mapping[str, Any], profile: Profile) -> tuple[str, ...]
         *_drift(measured["rounds"], rules),
         *_quarters(measured["rounds"], rules),
         *_uneven(measured["rounds"], rules),
+        *_launched(measured.get("launched")),
     )
 
 
@@ -143,6 +144,12 @@ def _uneven(rounds: Mapping[str, Sequence[Sequence[float]]], rules: Rules) -> It
             yield f"{UNEVEN}{name} varies by {100 * varied:.1f} % (standard deviation by mean)"
         if "tail" in rules and tail > rules["tail"]:
             yield f"{UNEVEN}{name} has a p99 of {tail:.2f} times its p50"
+
+
+def _launched(how: object) -> Iterator[str]:
+    """By model, "graph" or "enqueue": a CUDA graph alone can halve a small network's time."""
+    if isinstance(how, Mapping) and len(set(how.values())) > 1:
+        yield "not launched alike, so not to be compared: " + ", ".join(f"{name} by {way}" for name, way in how.items())
 
 
 def elapsed(samples: Sequence[Mapping[str, Any]], counter: str) -> float | None:

@@ -22,6 +22,7 @@ def suspicions(measured: Mapping[str, Any], samples: Samples, rules: Rules) -> t
     within = [line for at, line in lines if any(start <= at <= end for start, end in spans)]
     return (
         *_clock(within, samples, rules),
+        *_limit(samples, rules),
         *_heat(within, samples, rules),
         *_overcurrent(samples, rules),
         *_cooling(samples, rules),
@@ -38,6 +39,14 @@ def _clock(within: Sequence[Sample], samples: Samples, rules: Rules) -> Iterator
     lowest = min([*loaded, *(one["gpu_mhz"] for one in during if one.get("gpu_mhz"))], default=None)
     if lowest is not None and lowest < rules["gpu_clock"] * max(locked):
         yield f"the GPU fell to {lowest:.0f} MHz, though locked to {max(locked):.0f} MHz"
+
+
+def _limit(samples: Samples, rules: Rules) -> Iterator[str]:
+    """The highest clock there is to be had is the power mode's: queries before and after a change do not compare."""
+    limits = [one["gpu_max_mhz"] for one in samples if one.get("gpu_max_mhz")]
+    if "gpu_clock" in rules and limits and min(limits) < max(limits):
+        told = f"{min(limits):.0f} and {max(limits):.0f} MHz"
+        yield f"the GPU's highest clock changed between {told}: was the power mode changed?"
 
 
 def _heat(within: Sequence[Sample], samples: Samples, rules: Rules) -> Iterator[str]:

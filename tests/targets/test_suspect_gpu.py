@@ -99,3 +99,16 @@ def test_what_a_device_cannot_tell_is_not_held_against_it():
     assert suspicions(untold, ORIN) == ()
     bare = {"rounds": untold["rounds"], "conditions": {"before": {}, "between": [], "after": {}, "threads": 1, "cpus": 6}}
     assert suspicions(bare, ORIN) == ()
+
+
+def test_a_power_mode_that_changed_meanwhile_is_seen_by_the_highest_clock():
+    free = {"gpu_mhz": 600.0, "gpu_min_mhz": 306.0}
+    (told,) = suspicions(measured(before=free, between=free, after={**free, "gpu_max_mhz": 612.0}), ORIN)
+    assert "between 612 and 1020 MHz: was the power mode changed?" in told
+
+
+def test_models_that_were_not_launched_alike_are_not_compared():
+    (told,) = suspicions({**measured(), "launched": {"int8": "graph", "fp16": "enqueue"}}, ORIN)
+    assert told == "not launched alike, so not to be compared: int8 by graph, fp16 by enqueue"
+    for alike in ("graph", {"int8": "enqueue", "fp16": "enqueue"}, None):
+        assert suspicions({**measured(), "launched": alike}, ORIN) == ()

@@ -111,7 +111,10 @@ def _tensorrt(said: Mapping[str, Any], packages: Mapping[str, str]) -> str | Non
     banner = _version(_first(_BANNER, said.get("trtexec_banner") or "", 1))
     if banner and packaged and packaged[: len(banner)] == banner:
         return ".".join(map(str, packaged))
-    found = banner or packaged or _version(_first(_RELEASE, said.get("tensorrt_python") or ""))
+    in_python = _version(_first(_RELEASE, said.get("tensorrt_python") or ""))
+    if in_python and not (banner or said.get("trtexec")) and (packaged or ())[: len(in_python)] != in_python:
+        packaged = None  # what is packaged is not what Python brings along, and no trtexec would run it
+    found = banner or packaged or in_python
     return ".".join(map(str, found)) if found else None
 
 

@@ -10,6 +10,7 @@ from edgekd.device.tegrastats import IDLE_S
 from edgekd.targets.jetson.tegrastats import parse
 
 LEAST_SAMPLES = 3  # fewer say nothing about a mean; at two a second, a load of 1.5 s has them
+_SILENCE_S = 2.0  # four lines of tegrastats
 Lines = Sequence[tuple[float, str]]
 Spans = Sequence[Sequence[float]]
 
@@ -35,6 +36,8 @@ def _one(
 ) -> dict[str, Any]:
     within = [milliwatts for at, milliwatts in known if any(start <= at <= end for start, end in blocks)]
     loaded, seconds = _mean(within), sum(end - start for start, end in blocks)
+    if known and blocks and known[-1][0] < max(end for _, end in blocks) - _SILENCE_S:
+        loaded = None  # tegrastats ended midway: nobody knows what the rest drew
     energy = None
     if loaded is not None and idle is not None and loaded > idle and queries > 0:
         energy = (loaded - idle) * seconds / queries  # mW times s are mJ

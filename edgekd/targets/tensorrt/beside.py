@@ -21,7 +21,8 @@ def power_of(measured: Mapping[str, Any], rails: Sequence[str], warm_up_s: float
         return {}
     queries = {name: sum(map(len, blocks)) for name, blocks in rounds.items()}
     if warm_up_s is not None:
-        busy = {name: [sum(times) / 1e3 for times in blocks] for name, blocks in rounds.items()}
+        computing = {name: [sum(times) / 1e3 for times in blocks] for name, blocks in rounds.items()}
+        busy = measured.get("busy_s", computing)
         spans = {name: list(map(_end_of(warm_up_s), spans[name], busy[name])) for name in spans}
         covered = {name: sum(end - start for start, end in one) for name, one in spans.items()}
         queries = {name: round(count * covered[name] / sum(busy[name])) for name, count in queries.items()}

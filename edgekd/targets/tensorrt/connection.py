@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekd.core import DeviceError, InputError
 from edgekd.core.files import sha256_of
+from edgekd.targets.answers import joined
 from edgekd.targets.client import LOCK_WAIT_S, Built, Connection, in_chunks
 from edgekd.targets.plan import MeasuringPlan
 from edgekd.targets.tensorrt.beside import power_of
@@ -26,7 +29,7 @@ from edgekd.targets.tensorrt.flags import (
 from edgekd.targets.tensorrt.installed import Installed, installed
 from edgekd.targets.tensorrt.layers import read_layers, read_profile, with_times
 from edgekd.targets.tensorrt.log import TrtexecLog
-from edgekd.targets.tensorrt.outputs import read_output
+from edgekd.targets.tensorrt.outputs import finite, read_output
 from edgekd.targets.tensorrt.plan_header import HEADER_BYTES, check_version, plan_header
 from edgekd.targets.tensorrt.sidecar import Sidecar
 from edgekd.targets.tensorrt.times import read_times
@@ -44,6 +47,7 @@ MOST_BY_PROCESSES = 1000  # images, where each takes a process of a second or mo
 _BUILD_S = 3600.0  # the slowest module, trying every tactic
 _START_S = 60.0  # to start a process and load an engine
 _SECONDS_AN_IMAGE = 1.0
+_INPUT = re.compile(r"[Ii]nput binding for \S+ with dimensions (\d{1,9}(?:x\d{1,9}){0,7})\b")
 _MIB = 1.048576  # in MB
 
 
@@ -99,6 +103,8 @@ class TensorrtConnection(Connection):
         if blocks is not None:
             read = {name: [self._block(name, one, plan) for one in blocks[name]] for name in models}
             measured["rounds"] = {name: [times for times, _ in one] for name, one in read.items()}
+            measured["busy_s"] = {name: [busy_s(times, log) for times, log in one] for name, one in read.items()}
+            measured["launched"] = {name: launched(log for _, log in one) for name, one in read.items()}
             told += [line for name, one in read.items() for line in concerns(name, one)]
         if described := measured.get("tegrastats"):
             lines = self._got(described).read_text(encoding="utf-8", errors="replace").splitlines()
@@ -137,12 +143,11 @@ class TensorrtConnection(Connection):
         an_image = _SECONDS_AN_IMAGE if by_python else _START_S
         reply = self._call("infer", request, deadline_s or _START_S + an_image * len(inputs))
         if by_python:
-            logits = np.concatenate([np.load(self._got(one), allow_pickle=False) for one in reply["outputs"]])
+            parts = [np.load(self._got(one), allow_pickle=False) for one in reply["outputs"]]
+            images = [len(chunk) for chunk in chunks]
         else:
-            logits = np.concatenate([*self._answers(reply)])
-        if len(logits) != len(inputs):
-            raise DeviceError("another number of results than of images", where=self._where("infer"), seen=str(logits.shape))
-        return logits
+            parts, images = [*self._answers(reply, inputs[0].size)], [1] * len(inputs)
+        return finite(joined(parts, images, self._where("infer")), self._where("infer"))
 
     def _build(self, name: str, path: Path) -> Built:
         where, here = f"{self._where('build')} {name}", self.installed
@@ -157,7 +162,7 @@ class TensorrtConnection(Connection):
         reply = self._call("build", {"backend": here.backend, "models": {name: asked}}, _BUILD_S)["models"][name]
         log_text = self._text(reply["log"])
         engine = self._got(reply["engine"]) if reply["engine"] else None
-        log = judged(log_text, reply["status"], where, engine=_head(engine))
+        log = self._judged(log_text, reply["status"], where, engine=_head(engine))
         if engine is None:
             raise failure_of(log_text, reply["status"], where)
         check_version(plan_header(_head(engine), where), here.version, where)
@@ -166,19 +171,31 @@ class TensorrtConnection(Connection):
             layers = with_times(layers, read_profile(self._text(reply["profile"]), where))
         peaks = [peak for peak in (log.peak_cpu_mib, log.peak_gpu_mib) if peak is not None]
         memory_mb = round(sum(peaks) * _MIB, 1) if peaks else None
-        return Built(engine, reply["build_s"], reply["engine"]["bytes"] / 1e6, memory_mb, layers, log_text, reply["reused"])
+        return Built(engine, reply["build_s"], engine.stat().st_size / 1e6, memory_mb, layers, log_text, reply["reused"])
 
     def _put_engine(self, path: Path) -> dict[str, str]:
         return self._put(f"engine-{sha256_of(path)[:16]}.plan", path)
 
     def _block(self, name: str, block: Mapping[str, Any], plan: MeasuringPlan) -> tuple[list[float], TrtexecLog]:
         where = f"{self._where('measure')} {name}"
-        log = judged(self._text(block["log"]), block["status"], where)
+        log = self._judged(self._text(block["log"]), block["status"], where)
         return read_times(self._text(block["times"]), WARM_UP_S, where, queries=plan.queries), log
 
-    def _answers(self, reply: Mapping[str, Any]) -> Iterator[NDArray[np.float32]]:
+    def _judged(self, log_text: str, status: int | None, where: str, *, engine: bytes | None = None) -> TrtexecLog:
+        """As ``judged``; raises DeviceError too where another TensorRT did the work than the probe found."""
+        log = judged(log_text, status, where, engine=engine)
+        here = self.installed.version[:3]
+        if log.version and log.version[: len(here)] != here:
+            told, found = (".".join(map(str, version)) for version in (log.version, self.installed.version))
+            fix = "was the device updated meanwhile? Run the same command again"
+            raise DeviceError(f"TensorRT {told} did this, and the probe found {found}", where=where, seen=told, fix=fix)
+        return log
+
+    def _answers(self, reply: Mapping[str, Any], values: int) -> Iterator[NDArray[np.float32]]:
         where = self._where("infer")
-        judged(self._text(reply["log"]), reply["status"], where)
+        log_text = self._text(reply["log"])
+        self._judged(log_text, reply["status"], where)
+        check_input(log_text, values, where)
         for line in self._text(reply["outputs"][0]).splitlines():
             told = json.loads(line)
             yield read_output(told["json"], {name: base64.b64decode(raw) for name, raw in told["raw"].items()}, where)
@@ -194,6 +211,26 @@ def concerns(name: str, blocks: Iterable[tuple[list[float], TrtexecLog]]) -> lis
     for _, log in blocks:
         first = {**log.concerns, **first}
     return [f"{name}: {line}" for line in first.values()]
+
+
+def check_input(log_text: str, values: int, where: str) -> None:
+    """Raise DeviceError where the engine says that it takes another number of values: 8.2 takes a short file without a word."""
+    found = _INPUT.search(log_text)
+    if found and math.prod(map(int, found[1].split("x"))) != values:
+        fix = "does the engine belong to this model? Build it again"
+        raise DeviceError("the engine takes other images", where=where, seen=f"{found[1]}, not {values} values", fix=fix)
+
+
+def busy_s(times: list[float], log: TrtexecLog) -> float:
+    """Seconds that a block's queries took one after the other, with the gaps between them where trtexec tells."""
+    computing = sum(times) / 1e3
+    walltime = log.figures.get("walltime_s", computing)
+    return walltime if computing < walltime < math.inf else computing
+
+
+def launched(logs: Iterable[TrtexecLog]) -> str:
+    """How a model's queries were launched: trtexec goes on without the CUDA graph it was asked for, and says so."""
+    return "enqueue" if any("no-cuda-graph" in log.concerns for log in logs) else "graph"
 
 
 def _head(path: Path | None) -> bytes:

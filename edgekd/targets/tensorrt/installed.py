@@ -47,7 +47,10 @@ def installed(probed: Mapping[str, Any], where: str) -> Installed:
         _, newer = taken_as((version[0], version[1]))
     except InputError as error:
         raise EnvironmentProblem(error.what, where=where, seen=device.tensorrt, fix=error.fix) from error
-    backend = _backend(version, bool(said.get("trtexec")), said.get("tensorrt_python"))
+    in_python = said.get("tensorrt_python")
+    if said.get("trtexec") and "numpy" not in (probed.get("identity") or {}).get("versions", {"numpy": ""}):
+        in_python = None  # the Python API needs it, trtexec does not
+    backend = _backend(version, bool(said.get("trtexec")), in_python)
     if backend is None:
         what = "TensorRT is there, but neither trtexec nor its Python module"
         raise EnvironmentProblem(what, where=where, seen=device.tensorrt, fix=_FIX)

@@ -76,7 +76,7 @@ def read_raw(content: bytes, dims: Sequence[int], dtype: str, where: str) -> NDA
         values = (np.frombuffer(content, "<u2").astype(np.uint32) << 16).view(np.float32)
     else:
         values = np.frombuffer(content, "<f4" if dtype == "fp32" else "<f2").astype(np.float32)
-    return _finite(values.reshape(tuple(dims)), where)
+    return finite(values.reshape(tuple(dims)), where)
 
 
 def read_exported(text: str, where: str) -> dict[str, NDArray[np.float32]]:
@@ -107,11 +107,12 @@ def _tensor(told: str, values: list[object], where: str) -> NDArray[np.float32]:
     odd = next((value for value in values if isinstance(value, bool) or not isinstance(value, int | float)), None)
     if odd is not None or any(isinstance(value, int) and abs(value) > 1e38 for value in values):
         raise DeviceError("the engine's output holds what is no number", where=where, seen=repr(odd)[:200], fix=_FIX)
-    with np.errstate(over="ignore"):  # beyond float32: told by _finite
-        return _finite(np.array(values, np.float64).astype(np.float32).reshape(dims), where)
+    with np.errstate(over="ignore"):  # beyond float32: told by finite
+        return finite(np.array(values, np.float64).astype(np.float32).reshape(dims), where)
 
 
-def _finite(values: NDArray[np.float32], where: str) -> NDArray[np.float32]:
+def finite(values: NDArray[np.float32], where: str) -> NDArray[np.float32]:
+    """The same values. Raises DeviceError: some are nan or inf, of which argmax would make a class."""
     import numpy as np
 
     if not np.isfinite(values).all():

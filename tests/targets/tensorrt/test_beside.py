@@ -33,3 +33,15 @@ def test_spans_of_queries_alone_count_whole():
 @pytest.mark.parametrize("missing", [{"tegrastats": None}, {"tegrastats": []}])
 def test_without_tegrastats_nothing_is_told(missing):
     assert power_of(measured(**missing), ["VDD_IN"], 2.0) == {} and power_of(measured(), [], 2.0) == {}
+
+
+def test_energy_is_per_query_of_the_time_it_took_with_the_gaps_between_queries():
+    gaps = measured(rounds={"m": [[1.0] * 500]}, busy_s={"m": [1.0]})  # half of each 2 ms the GPU waits to be told
+    assert power_of(gaps, ["VDD_IN"], warm_up_s=2.0)["m"]["energy_mj"] == pytest.approx(5000 * 0.002)
+
+
+def test_of_a_tegrastats_that_ended_midway_no_mean_is_made_up():
+    ended = [(at, line) for at, line in measured()["tegrastats"] if at < 10.6]
+    spans = {"m": [[10.0, 13.0]]}
+    told = power_of(measured(spans=spans, rounds={"m": [[2.0] * 1500]}, tegrastats=ended), ["VDD_IN"], None)["m"]
+    assert (told["power_w"], told["energy_mj"], told["idle_w"]) == (None, None, 4.0)

@@ -341,3 +341,44 @@ def test_a_tensorrt_newer_than_the_known_ones_is_used_and_said_to_be_new():
     said = {"trtexec": "/usr/src/tensorrt/bin/trtexec", "trtexec_banner": "&&&& RUNNING TensorRT.trtexec [TensorRT v102000] # x"}
     found = installed({"said": said}, "jetson")
     assert found.release == (10, 20) and "newer than edgekd knows" in found.newer
+
+
+def test_without_numpy_there_trtexec_answers_though_python_has_tensorrt():
+    said = {"trtexec": "/t", "trtexec_banner": BANNER % "100300", "tensorrt_python": "10.3.0"}
+
+    def backend(**versions):
+        return installed({"said": said, "identity": {"versions": versions}}, "here").backend
+
+    assert (backend(python="3.10.12", numpy="1.26"), backend(python="3.10.12")) == ("tensorrt", "trtexec")
+
+
+RAN = "&&&& RUNNING TensorRT.trtexec [TensorRT v%s] # t\n[I] x\n&&&& PASSED TensorRT.trtexec [TensorRT v%s] # t\n"
+
+
+def test_work_of_another_tensorrt_than_the_probe_found_is_refused(device):
+    connection = device.connect("8.6")
+    assert connection._judged(RAN % ("8602", "8602"), 0, "here").passed
+    with pytest.raises(DeviceError, match=r"TensorRT 8.5.2 did this, and the probe found 8.6.2"):
+        connection._judged(RAN % ("8502", "8502"), 0, "here")
+
+
+@pytest.mark.parametrize("line", ["Created input binding for input with dimensions 1x3x8x8",
+                                  "Input binding for input with dimensions 1x3x8x8 is created."])  # fmt: skip
+def test_an_engine_of_other_images_is_seen_where_trtexec_would_take_them(line):
+    module.check_input(f"[I] {line}\n", 192, "here")
+    module.check_input("[I] nothing is told\n", 5, "here")
+    with pytest.raises(DeviceError, match="other images") as refused:
+        module.check_input(f"[I] {line}\n", 48, "here")
+    assert refused.value.seen == "1x3x8x8, not 48 values"
+
+
+def test_a_cuda_graph_that_was_not_to_be_had_and_the_time_with_gaps_are_read_of_the_log():
+    soft = read_log(
+        "[11/22/2026-05:50:53] [W] --useCudaGraph flag has been ignored.\n[11/22/2026-05:50:53] [I] Total Host Walltime: 3 s"
+    )
+    assert (module.launched([soft]), module.launched([read_log("")])) == ("enqueue", "graph")
+    assert (module.busy_s([1000.0], soft), module.busy_s([1000.0], read_log("")), module.busy_s([4000.0], soft)) == (
+        3.0,
+        1.0,
+        4.0,
+    )
