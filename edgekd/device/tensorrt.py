@@ -8,7 +8,10 @@ import time
 from . import cuda, engine_cache, tensorrt_build, tensorrt_log, timing
 from .arrays import write_array
 from .integrity import write_aside
+from .problem import Problem, one_line
 from .tensorrt_engine import Engine
+
+_OTHER_MODULE = "across different models of devices"  # a warning of TensorRT; such an engine is slow, or fails later
 
 
 def build(request, files):
@@ -33,7 +36,7 @@ def timed(request, files, sample):
         engines, graphs = {}, {}
         for name, described in sorted(request["models"].items()):
             path = files.checked(described)
-            engines[name] = held.enter_context(Engine(trt, runtime, tensorrt_log.logger(trt), path))
+            engines[name] = held.enter_context(_own(trt, runtime, path))
             graphs[name] = held.enter_context(engines[name].graph(example))
         together = all(graphs.values())
         queries = {name: one.query(graphs[name] if together else None) for name, one in engines.items()}
@@ -47,12 +50,25 @@ def infer(request, files):
     """Logits of each of the request's arrays, float32 [N, classes], as an array file of its own. "batch": images a query."""
     trt, runtime = tensorrt_log.module(), cuda.load()
     outputs = []
-    with Engine(trt, runtime, tensorrt_log.logger(trt), files.checked(request["engine"])) as engine:
+    with _own(trt, runtime, files.checked(request["engine"])) as engine:
         for number, described in enumerate(request["inputs"]):
             path = files.path("logits-%d.npy" % number)
             write_array(path, engine.run(files.array(described), int(request.get("batch", 1))))
             outputs.append(files.kept(path))
     return {"outputs": outputs}
+
+
+def _own(trt, runtime, path):
+    """The opened engine. Raises Problem "device", besides Engine's: TensorRT warns that another module's was built for it."""
+    logger = tensorrt_log.logger(trt)
+    since = len(logger.lines)
+    engine = Engine(trt, runtime, logger, path)
+    for line in logger.lines[since:]:
+        if _OTHER_MODULE in line:
+            engine.close()
+            what = "the engine was built on another module with the same compute capability"
+            raise Problem("device", what, os.path.basename(path), one_line(line), "build it again, on this device")
+    return engine
 
 
 def _warm_up(queries, models):

@@ -351,3 +351,14 @@ def test_the_logger_collects_errors_from_any_thread_and_names_the_last(device):
     logger.log(trt.ILogger.INFO, "no error")
     assert len(logger.lines) == 5 and logger.last_errors().count("from thread") == 3
     assert os.environ["FAKE_TENSORRT_VERSION"] == "10.3.0"
+
+
+def test_an_engine_of_another_module_is_refused_where_it_is_measured_or_asked(device, tiny, monkeypatch):
+    device.start("10.3.0")
+    model = tiny.symmetric_model(device.work / "m.onnx")
+    built = device.build(model, WORDS["10.3.0"])
+    monkeypatch.setenv("FAKE_TENSORRT_OTHER_MODULE", "1")
+    for work in (lambda: device.infer(built.engine, [IMAGES]), lambda: device.timed({"m": built.engine}, IMAGES[:1])):
+        with pytest.raises(Problem, match="built on another module") as refused:
+            work()
+        assert "across different models" in refused.value.seen and refused.value.code == "device"

@@ -40,6 +40,8 @@ class Runtime:
             text = f"Version tag does not match. Note: Current Version: 232, Serialized Engine Version: {built_by}"
             say(ILogger.ERROR, f"Error Code 1: Serialization (stdVersionRead == kSERIALIZATION_VERSION failed.{text})")
             return None
+        if os.environ.get("FAKE_TENSORRT_OTHER_MODULE"):
+            say(ILogger.WARNING, "Using an engine plan file across different models of devices is not recommended")
         about = json.loads(serialized_engine[HEADER + 8 : HEADER + 8 + size].decode())
         return ICudaEngine(serialized_engine[HEADER + 8 + size :], about, self._logger, self._engines)
 
