@@ -35,6 +35,7 @@ _BACKENDS = {"onnxruntime": "onnxverbs", "trtexec": "trtexec", "tensorrt": "tens
 
 def serve(verb, token, hold=False):
     """Answer one request; the exit status is 0 whenever a reply was written."""
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # as nvidia-smi counts: the GPU that is described is the one used
     reply_to = os.dup(1)
     os.dup2(2, 1)  # whatever a library prints goes to stderr; stdout is the reply's alone
     try:

@@ -3,6 +3,7 @@
 Nothing here changes the device, needs a password or waits for one; everything is asked within a few seconds.
 """
 
+import os
 import re
 
 from . import sensors, trtexec
@@ -45,7 +46,12 @@ def _questions(own_trtexec):
         "nvpmodel": ["-q"],
         "jetson_clocks": ["--show"],
         "dpkg": ["--admindir=" + below_root("/var/lib/dpkg"), "-W", "-f", "${db:Status-Abbrev} ${Package} ${Version}\n"],
-        "nvidia_smi": ["--query-gpu=name,compute_cap,driver_version,memory.total", "--format=csv,noheader"],
+        "nvidia_smi": [
+            "-i",
+            os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0],
+            "--query-gpu=name,compute_cap,driver_version,memory.total",
+            "--format=csv,noheader",
+        ],
     }
     programs = {"dpkg": "dpkg-query", "nvidia_smi": "nvidia-smi"}
     found = {name: program(programs.get(name, name)) for name in words}

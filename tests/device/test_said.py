@@ -112,3 +112,12 @@ def test_a_dummy_sensor_is_no_temperature(root):
         JETSON.write(root, f"/sys/class/thermal/thermal_zone{number}/type", zone)
         JETSON.write(root, f"/sys/class/thermal/thermal_zone{number}/temp", str(milli))
     assert sensors.temperatures() == {"GPU-therm": 50.0} and probe.conditions()["temperature_c"] == 50.0
+
+
+@pytest.mark.parametrize(("visible", "asked"), [(None, "0"), ("2,0", "2"), ("MIG-7f", "MIG-7f")])
+def test_of_several_gpus_the_one_that_is_used_is_described(root, monkeypatch, visible, asked):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    JETSON.program(root, "/usr/bin/nvidia-smi", '#!/bin/sh\necho "$1 $2"\n')
+    assert said.said({})["nvidia_smi"] == "-i " + asked

@@ -15,7 +15,7 @@ from edgekd.core import EnvironmentProblem
 from edgekd.core.files import disk_problems, link_or_copy
 from edgekd.targets.transport import MOST_REPLY_BYTES, Answer
 
-_KEPT_VARIABLES = ("PATH", "HOME", "LD_LIBRARY_PATH", "TMPDIR", "EDGEKD_DEVICE_ROOT")
+_KEPT_VARIABLES = ("PATH", "HOME", "LD_LIBRARY_PATH", "TMPDIR", "EDGEKD_DEVICE_ROOT", "CUDA_VISIBLE_DEVICES")
 
 
 class LocalTransport:
