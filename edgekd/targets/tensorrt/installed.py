@@ -53,6 +53,8 @@ def installed(probed: Mapping[str, Any], where: str) -> Installed:
     backend = _backend(version, bool(said.get("trtexec")), in_python)
     if backend is None:
         what = "TensorRT is there, but neither trtexec nor its Python module"
+        if said.get("tensorrt_python"):
+            what = "there is no trtexec, and TensorRT's Python module is one that edgekd does not drive (8.5 to 10.x it does)"
         raise EnvironmentProblem(what, where=where, seen=device.tensorrt, fix=_FIX)
     return Installed(version, backend, device, newer)
 

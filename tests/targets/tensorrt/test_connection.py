@@ -382,3 +382,10 @@ def test_a_cuda_graph_that_was_not_to_be_had_and_the_time_with_gaps_are_read_of_
         1.0,
         4.0,
     )
+
+
+@pytest.mark.parametrize("in_python", ["8.2.1", "11.1.0"])
+def test_a_python_module_that_is_not_driven_is_not_said_to_be_missing(in_python):
+    with pytest.raises(EnvironmentProblem, match="is one that edgekd does not drive") as refused:
+        installed({"said": {"tensorrt_python": in_python}}, "here")
+    assert refused.value.seen == in_python
