@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -24,7 +25,9 @@ CONNECT_S = 15
 _ALIVE_S, _ALIVE_COUNT = 10, 3  # a connection that is dead without saying so is known to be after half a minute
 _PERSIST_S = 60  # how long the shared connection outlives a process that was killed and could not close it
 _LONGEST_SOCKET = 80  # bytes; ssh adds 17 to the name, and a socket's has at most 104
-_MOST_STDERR = 1 << 16
+_MOST_STDERR = 1 << 16  # bytes that are looked at, of the end
+_MOST_NOISE = 64 << 20  # bytes on stderr; a device that says more fills this machine's disk
+_PLAIN = re.compile(rb"[A-Za-z0-9_./+-]+")  # in a ControlPath ssh reads spaces, quotes, % and $ its own way
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,8 @@ class OpenSsh:
 
     def __init__(self, host: Host, config: Path | None) -> None:
         self.host, self.config = host, config
-        place = None if len(os.fsencode(tempfile.gettempdir())) < _LONGEST_SOCKET - 20 else "/tmp"
+        usual = os.fsencode(tempfile.gettempdir())
+        place = None if len(usual) < _LONGEST_SOCKET - 20 and _PLAIN.fullmatch(usual) else "/tmp"
         with disk_problems(Path(tempfile.gettempdir())):
             self._folder = Path(tempfile.mkdtemp(prefix="edgekd-", dir=place))
         self._connections = 0
@@ -72,9 +76,10 @@ class OpenSsh:
                 until, too_much = time.monotonic() + timeout_s, False
                 while child.poll() is None and time.monotonic() < until and not too_much:
                     _wait(child)
-                    too_much = os.fstat(stdout.fileno()).st_size > most_bytes
+                    sizes = [os.fstat(one.fileno()).st_size for one in (stdout, stderr)]
+                    too_much = sizes[0] > most_bytes or sizes[1] > _MOST_NOISE
                 status = None if too_much else child.poll()
-            stderr.seek(0)
+            stderr.seek(max(0, os.fstat(stderr.fileno()).st_size - _MOST_STDERR))
             return Finished(status, stderr.read(_MOST_STDERR), too_much)
 
     def reconnect(self) -> None:

@@ -38,24 +38,27 @@ def opened(python: str) -> str:
     )
 
 
-def bytes_there(sent: str, digest: str) -> str:
+def bytes_there(sent: str, digest: str, part: str) -> str:
     """Prints how many bytes of this file the device has: a number, or "all"."""
-    file = shlex.quote(f"{sent}/{digest}")
-    return f'f={file}; if [ -f "$f" ]; then echo all; elif [ -f "$f.part" ]; then wc -c < "$f.part"; else echo 0; fi'
+    whole, begun = shlex.quote(f"{sent}/{digest}"), shlex.quote(f"{sent}/{part}")
+    return f"if [ -f {whole} ]; then echo all; elif [ -f {begun} ]; then wc -c < {begun}; else echo 0; fi"
 
 
-def received(sent: str, digest: str, *, anew: bool) -> str:
-    """Appends stdin to what is there of a file; anew: begins it. With all its bytes it counts as sent."""
-    part = shlex.quote(f"{sent}/{digest}.part")
+def received(sent: str, part: str, *, anew: bool) -> str:
+    """Appends stdin to what is there of a file, under the name ``part``; anew: begins it."""
+    part = shlex.quote(f"{sent}/{part}")
     return f"cat {'>' if anew else '>>'} {part} || exit {REFUSED}; "
 
 
-def placed(sent: str, digest: str, python: str, work: str, name: str, *, part: bool) -> str:
-    """Puts a sent file into the work folder after its sha256 was compared; a damaged one is removed. Then the oldest go."""
-    file = f"{sent}/{digest}"
-    there, whole = shlex.quote(file + ".part" if part else file), shlex.quote(file)
+def placed(sent: str, digest: str, python: str, work: str, name: str, *, part: str | None) -> str:
+    """Puts a sent file into the work folder after its sha256 was compared; a damaged one is removed. Then the oldest go.
+
+    part: the name it was received under; None where it was there.
+    """
+    there, whole = shlex.quote(f"{sent}/{part or digest}"), shlex.quote(f"{sent}/{digest}")
     target = shlex.quote(f"{work}/{name}")
     by_python = shlex.quote("import hashlib, sys; print(hashlib.sha256(sys.stdin.buffer.read()).hexdigest())")
+    columns = "unset TIME_STYLE BLOCK_SIZE LS_BLOCK_SIZE BLOCKSIZE"  # of the user there; ls would write others than awk reads
     limits = f"t > {MOST_SENT_BYTES} || n > {MOST_SENT_FILES}"
     oldest = shlex.quote("NF == 9 { t += $5; n += 1; if (" + limits + ") print $9 }")
     return (
@@ -63,7 +66,7 @@ def placed(sent: str, digest: str, python: str, work: str, name: str, *, part: b
         f'[ "${{h%% *}}" = {digest} ] || {{ rm -f {there}; exit {OTHER_BYTES}; }}; '
         + (f"mv -f {there} {whole} && " if part else "")
         + f"touch {whole}; ln -f {whole} {target} 2>/dev/null || cp {whole} {target} || exit {REFUSED}; "
-        f"cd {shlex.quote(sent)} && ls -lnt | awk {oldest} | xargs rm -f"
+        f"{columns}; cd {shlex.quote(sent)} && ls -lnt | awk {oldest} | xargs rm -f"
     )
 
 

@@ -5,16 +5,19 @@ An agent is called with its stdin kept open: when the connection ends, for whate
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import secrets
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, TypeVar
 
-from edgekd.core import DeviceError, InputError, IntegrityError
+from edgekd.core import DeviceError, EdgekdError, InputError, IntegrityError
 from edgekd.core.files import disk_problems, sha256_of
 from edgekd.targets.host import Host
 from edgekd.targets.transport import MOST_REPLY_BYTES, Answer, remote
@@ -27,6 +30,7 @@ OLDEST_PYTHON = (3, 6)
 _HELPER_S, _CLOSE_S = 60.0, 15.0
 _SMALL = 64 << 10  # bytes that are sent without asking whether the device has them: asking takes as long
 _MOST_HELPER_BYTES = 1 << 20
+_SSH_FAILED = 255  # the exit status of ssh's own failures; others are of the shell there
 _FULL = re.compile(r"No space left|File too large|[Qq]uota exceeded")
 _Result = TypeVar("_Result")
 
@@ -78,8 +82,9 @@ class SshTransport:
         if size > MOST_FILE_BYTES:
             fix = f"at most {MOST_FILE_BYTES >> 30} GiB are sent"
             raise InputError("this file is too large for a device", where=str(source), seen=f"{size:,} bytes", fix=fix)
-        for _ in range(2):  # what was there of it may be damaged: that is gone then
-            if self._again(lambda: self._sent_from(source, name, digest, size)):
+        # What was there of it may be damaged, or another run may be sending the same: the second time it has a name of its own.
+        for part in (f"{digest}.part", f"{digest}.{secrets.token_hex(4)}.part"):
+            if self._again(partial(self._sent_from, source, name, digest, size, part)):
                 break
         else:
             fix = "if that repeats, check the device's disk and memory"
@@ -108,7 +113,7 @@ class SshTransport:
         """Remove the work folder there, unless the connection was lost: then the next run's first call does, a day later."""
         try:
             if not self._lost:
-                with suppress(_LostError, TimeoutError, DeviceError):
+                with suppress(_LostError, TimeoutError, EdgekdError):
                     self._run(remote.removed(self._work), self._where("close"), timeout_s=_CLOSE_S)
         finally:
             self._ssh.close()
@@ -125,10 +130,21 @@ class SshTransport:
             raise DeviceError("the device does not answer", where=where, seen=str(error), fix=f"try: {self._by_hand}") from None
         if ran.status == remote.REFUSED:
             raise self._refused(ran, where, "no work folder can be made on the device")
-        work, sent, *said = ran.body.decode("utf-8", "replace").strip("\n").split("\n")
-        version = re.fullmatch(r"([0-9]+)\.([0-9]+)", said[-1].strip()) if said else None
-        if ran.status or version is None:
-            seen = " ".join(said)[-300:] or f"status {ran.status}"
+        work, sent, *said = (ran.body.decode("utf-8", "replace").strip("\n") + "\n").split("\n")  # all missing: it was killed
+        try:
+            self._require_python(ran.status, said, where)
+        except DeviceError:
+            with suppress(_LostError, TimeoutError, EdgekdError):
+                self._run(remote.removed(work), where, timeout_s=_CLOSE_S)
+            raise
+        return work, sent
+
+    def _require_python(self, status: int, said: list[str], where: str) -> None:
+        """said: the lines that Python printed there. Raises DeviceError."""
+        lines = [line for line in said if line.strip()]
+        version = re.fullmatch(r"([0-9]+)\.([0-9]+)", lines[-1].strip()) if lines else None
+        if status or version is None:
+            seen = " ".join(lines)[-300:] or f"status {status}"
             fix = (
                 "install it there (Debian, Ubuntu, Jetson: sudo apt install python3), or name one: targets."
                 + self._name
@@ -138,16 +154,15 @@ class SshTransport:
         if (int(version[1]), int(version[2])) < OLDEST_PYTHON:
             fix = f"Python 3.6 or newer, named by targets.{self._name}.python"
             raise DeviceError(f"{self._python} on the device is too old", where=where, seen=version[0], fix=fix)
-        return work, sent
 
-    def _sent_from(self, source: Path, name: str, digest: str, size: int) -> bool:
-        """Whether all bytes are there as they are here."""
-        there = 0 if size <= _SMALL else self._bytes_there(digest)
+    def _sent_from(self, source: Path, name: str, digest: str, size: int, part: str) -> bool:
+        """Whether all bytes are there as they are here. part: the name of what is not whole."""
+        there = 0 if size <= _SMALL else self._bytes_there(digest, part)
         if there is None:
             return self._placed(name, digest)
         start = there if there <= size else 0
-        script = remote.received(self._sent, digest, anew=start == 0)
-        script += remote.placed(self._sent, digest, self._python, self._work, name, part=True)
+        script = remote.received(self._sent, part, anew=start == 0)
+        script += remote.placed(self._sent, digest, self._python, self._work, name, part=part)
         with source.open("rb") as file:
             file.seek(start)
             try:
@@ -159,7 +174,7 @@ class SshTransport:
         return self._arrived(ran)
 
     def _placed(self, name: str, digest: str) -> bool:
-        script = remote.placed(self._sent, digest, self._python, self._work, name, part=False)
+        script = remote.placed(self._sent, digest, self._python, self._work, name, part=None)
         return self._arrived(self._in_time(script, "send"))
 
     def _arrived(self, ran: _Ran) -> bool:
@@ -167,9 +182,9 @@ class SshTransport:
             return ran.status == 0
         raise self._refused(ran, self._where("send"), "the device does not take the file")
 
-    def _bytes_there(self, digest: str) -> int | None:
+    def _bytes_there(self, digest: str, part: str) -> int | None:
         """How many bytes of a file the device has; None for all of them."""
-        said = self._in_time(remote.bytes_there(self._sent, digest), "send").body.split()
+        said = self._in_time(remote.bytes_there(self._sent, digest, part), "send").body.split()
         return None if said == [b"all"] else int(said[0]) if said and said[0].isdigit() else 0
 
     def _fetched(self, name: str) -> Path:
@@ -223,6 +238,8 @@ class SshTransport:
             done = self._ssh.run(remote.bracketed(script, token), stdin, stdout, timeout_s, most + _MOST_HELPER_BYTES)
             stdout.seek(0)
             content = stdout.read()
+            if end not in content and os.fstatvfs(stdout.fileno()).f_bavail == 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # ssh could not write here what came
         _, begun, rest = content.partition(begin)
         body, ended, after = rest.rpartition(end)
         status, whole, _ = after.partition(b"\n")
@@ -233,6 +250,14 @@ class SshTransport:
         if done.status is None:
             raise TimeoutError(f"{self._by_hand}: nothing after {timeout_s:.0f} s")
         self._lost = True
+        if not begun and 0 <= done.status != _SSH_FAILED:
+            said = " ".join((done.stderr or content)[-300:].decode("utf-8", "replace").split()) or "nothing"
+            fix = (
+                f"{self._by_hand} true must end with 0: look for an exit in ~/.bashrc there, an account without a shell, or"
+                " ForkAfterAuthentication and SessionType in your ssh config"
+            )
+            what = f"the login shell on the device ended with {done.status} before it ran our command"
+            raise DeviceError(what, where=where, seen=said, fix=fix)
         raise _LostError(trouble(done.stderr, self._by_hand, where))
 
     def _refused(self, ran: _Ran, where: str, what: str) -> DeviceError:
