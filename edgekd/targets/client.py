@@ -34,6 +34,7 @@ MARKER = "edgekd-workdir"  # the agent deletes nothing in a folder without this 
 LOCK_WAIT_S = 600.0
 _GRACE_S = 10.0  # beyond the agent's own deadline: it says what happened, the host only that nothing was heard
 _PROBE_S, _CLEAN_S = 30.0, 60.0
+_SAME = ("machine", "arch", "module", "soc", "compute_capability", "tensorrt", "power_mode")  # while a connection lasts
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class Connection(ABC):
     refused), EnvironmentProblem (no such runtime there), IntegrityError (files changed on the way), LockedError (another
     measurement runs)."""
 
+    _found: Mapping[str, Any] | None = None  # by the last probe, of _SAME
+
     def __init__(self, target: Target, transport: Transport) -> None:
         self.target, self._transport = target, transport
         self.kit = transport.kit if isinstance(transport, RecordedTransport) else None  # facts of the one that answered before
@@ -67,7 +70,8 @@ class Connection(ABC):
     def probe(self) -> dict[str, Any]:
         """{"identity": who the device is, stable between runs; "conditions": how it is doing now; "said": its own raw words}.
 
-        See device/probe.py and jetson/identity.py. Raises DeviceError, besides: it is another kind of device than the profile's.
+        See device/probe.py and jetson/identity.py. Raises DeviceError, besides: it is another kind of device than the profile's,
+        or not the one, or not in the power mode, that this connection's last probe found.
         """
         probed = self._call("probe", {}, _PROBE_S)
         if not isinstance(probed.get("identity"), dict):
@@ -80,7 +84,17 @@ class Connection(ABC):
         except DeviceError as error:
             error.where = self._where("probe")
             raise
+        self._require_the_same(identity)
         return {**probed, "identity": identity}
+
+    def _require_the_same(self, identity: Mapping[str, Any]) -> None:
+        """A name may lead elsewhere suddenly: numbers of two devices, or two power modes, are no one device's."""
+        found = {key: identity.get(key) for key in _SAME}
+        before, self._found = self._found or found, found
+        if changed := [f"{key}: {before[key]}, then {found[key]}" for key in _SAME if before[key] != found[key]]:
+            fix = "does the host's name lead to several devices, or was the power mode changed? Run the same command again"
+            what = "the device is not what it was a moment ago"
+            raise DeviceError(what, where=self._where("probe"), seen="; ".join(changed), fix=fix)
 
     @abstractmethod
     def build(self, models: Mapping[str, Path]) -> dict[str, Built]:

@@ -39,6 +39,18 @@ def test_probe_says_the_same_identity_twice_and_conditions(local):
     assert first["conditions"]["clock_s"] < second["conditions"]["clock_s"]
 
 
+@pytest.mark.parametrize("key", ["machine", "arch"])
+def test_a_device_that_becomes_another_is_refused(local, monkeypatch, key):
+    one = {"machine": "a", "arch": "x86_64", "clock": 1}
+    identities = iter([one, {**one, "clock": 2}, {**one, key: "b"}])
+    monkeypatch.setattr(targets.Connection, "_call", lambda self, *ignored: {"identity": next(identities)})
+    with connect(local, Reach()) as connection:
+        assert connection.probe()["identity"]["clock"] + connection.probe()["identity"]["clock"] == 3
+        with pytest.raises(DeviceError, match="not what it was a moment ago") as refused:
+            connection.probe()
+    assert refused.value.seen == f"{key}: {one[key]}, then b"
+
+
 def test_build_tells_float_from_int8(local, models):
     with connect(local, Reach()) as connection:
         built = connection.build(models)
@@ -200,7 +212,8 @@ def test_the_agent_sees_a_clean_environment(local, monkeypatch):
     scripted(monkeypatch, "import json\n" + reply("json.dumps({'identity': {}, 'env': sorted(os.environ), 'path': sys.path})"))
     with connect(local, Reach()) as connection:
         seen = connection.probe()
-    assert set(seen["env"]) <= {"PATH", "HOME", "LD_LIBRARY_PATH", "TMPDIR", "EDGEKD_DEVICE_ROOT", "LC_ALL", "LC_CTYPE"}
+    assert set(seen["env"]) <= {"PATH", "HOME", "LD_LIBRARY_PATH", "TMPDIR", "EDGEKD_DEVICE_ROOT", "CUDA_VISIBLE_DEVICES",
+                                "LC_ALL", "LC_CTYPE"}  # fmt: skip
     assert "/evil" not in seen["path"]
 
 
