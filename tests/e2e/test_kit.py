@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import trtexec
+from jetson_root import write
 from small_chain import document_of, edgekd, statuses
 
 from edgekd.report import read
@@ -53,6 +54,8 @@ def test_a_kit_takes_the_place_of_a_way_to_the_device(run, tmp_path):
     assert "2 of 359 test images, for TensorRT 8.2 to 11.1" in made.stdout
     assert "edgekd pipeline kit.yaml --reply jetson-reply.zip" in made.stdout
 
+    write(tmp_path / "root", "proc/sys/kernel/arch", "aarch64\n")
+    write(tmp_path / "root", "proc/device-tree/compatible", "nvidia,p3767-0005\0nvidia,tegra234\0")
     trtexec.install(tmp_path / "root", "10.3")
     bare = {"EDGEKD_DEVICE_ROOT": str(tmp_path / "root"), "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
     there = subprocess.run([sys.executable, "-S", "-E", "jetson-kit.pyz"], cwd=tmp_path, env=bare, capture_output=True, text=True,
@@ -73,10 +76,11 @@ def test_a_kit_takes_the_place_of_a_way_to_the_device(run, tmp_path):
     again = document_of(run("pipeline", "kit.yaml", "--reply", "jetson-reply.zip", "--json"))
     assert set(statuses(again).values()) == {"cached"}
 
-    other_plan = run("pipeline", "kit.yaml", "--reply", "jetson-reply.zip", "--set",
-                     "gates.benchmark.jetson.latency_ms.p99.max=9")  # fmt: skip
-    said = other_plan.stdout + other_plan.stderr
-    assert other_plan.returncode == 7 and "plan.queries" in said and "edgekd kit runs/kit --target jetson" in said
+    longer = ("--set", "gates.benchmark.jetson.latency_ms.p99.max=9", "--json")
+    other_plan = run("pipeline", "kit.yaml", "--reply", "jetson-reply.zip", *longer)
+    error = document_of(other_plan)["error"]
+    assert other_plan.returncode == 7 and "plan.queries: 331 is asked, the kit has 10" in error["seen"]
+    assert error["fix"] == "make and run a new kit: edgekd kit runs/kit --target jetson"
 
     content = bytearray((tmp_path / "jetson-reply.zip").read_bytes())
     content[len(content) // 2] ^= 1

@@ -95,8 +95,9 @@ def _nearest(asked: Any, recorded: list[Any], verb: str) -> tuple[str, str]:
         return f"{verb}: the kit was not asked for that, or stopped before", ""
     more = f" and {len(differing[0]) - _SHOWN} more" if len(differing[0]) > _SHOWN else ""
     engines = all(re.match(r"(engine|models\.[^.]+)\.sha256:", one) for one in differing[0])
+    told = sorted(differing[0], key=lambda one: not one.startswith("plan."))  # which the words only follow
     fix = "of a newer reply of the same kit, --remeasure takes the engines too; else " if engines else ""
-    return f"{verb}: " + "; ".join(differing[0][:_SHOWN]) + more, fix
+    return f"{verb}: " + "; ".join(told[:_SHOWN]) + more, fix
 
 
 def _differences(asked: Any, recorded: Any, at: str = "") -> Iterator[str]:
