@@ -17,6 +17,7 @@ _DIM_VALUE, _DIM_NAME, _WEIGHT_TYPE, _WEIGHT_NAME, _WEIGHT_PLACE = 1, 2, 2, 8, 1
 _ONE = bytes([_DIM_VALUE << 3, 1])  # a dimension of 1
 _FLOAT, _HALF, _EXTERNAL = 1, 10, 1
 _TYPES = {1: "float32", 2: "uint8", 3: "int8", 6: "int32", 7: "int64", 8: "string", 9: "bool", 10: "float16", 11: "float64"}
+_MOST_BYTES = 1 << 31  # of a protobuf message
 _FIX = "export the network with one float32 input [N, channels, height, width]; N may be free"
 
 
@@ -44,6 +45,11 @@ def read_onnx(path: Path) -> OnnxFile:
     """Raises InputError: no such file, not ONNX, weights in other files, or other inputs than one float32 image batch."""
     where = str(path)
     try:
+        if path.exists() and not path.is_dir() and not path.is_file():
+            raise InputError("this is not an ONNX file", where=where, seen="a device or pipe", fix="name an ONNX file")
+        if path.is_file() and path.stat().st_size > _MOST_BYTES:  # read, it would take this machine's memory
+            seen = f"{path.stat().st_size:,} bytes, and ONNX allows 2 GiB"
+            raise InputError("this is not an ONNX file", where=where, seen=seen, fix="name an ONNX file")
         content = path.read_bytes()
     except OSError as error:
         raise InputError("the model cannot be read", where=where, seen=error.strerror, fix="name an ONNX file") from error

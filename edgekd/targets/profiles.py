@@ -86,7 +86,7 @@ def _own(path: Path) -> Profile:
         entry = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError("a device profile cannot be read", where=str(path), seen=error.strerror) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError("a device profile is not JSON", where=str(path), seen=str(error)) from error
     return profile_of(entry, str(path), _rules())
 

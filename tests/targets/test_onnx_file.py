@@ -1,5 +1,8 @@
 """What an ONNX file says of itself, without the onnx package; and a free batch made one, with nothing else changed."""
 
+import os
+from pathlib import Path
+
 import onnx
 import pytest
 import tiny_models as TINY
@@ -103,3 +106,16 @@ def test_a_file_decides_the_precision_and_up_to_10_11_an_option_may_add_fp16(tmp
         with pytest.raises(InputError) as refused:
             require_possible(model, precision, version)
         assert f"--precision {kind}" in refused.value.fix
+
+
+@pytest.mark.parametrize(("kind", "said"), [("device", "a device or pipe"), ("huge", "ONNX allows 2 GiB")])
+def test_what_has_no_end_or_is_too_large_for_onnx_is_refused_unread(tmp_path, monkeypatch, kind, said):
+    path = Path("/dev/zero")
+    if kind == "huge":
+        path = tmp_path / "huge.onnx"
+        path.touch()
+        os.truncate(path, (1 << 31) + 1)
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail("it was read"))
+    with pytest.raises(InputError, match="not an ONNX file") as refused:
+        read_onnx(path)
+    assert said in refused.value.seen and refused.value.where == str(path)

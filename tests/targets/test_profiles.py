@@ -72,7 +72,11 @@ def test_a_mistake_is_told_with_its_file_key_and_value(own, change, where, said,
     assert refused.value.where == f"{path}: {where}" and refused.value.seen and fix in refused.value.fix
 
 
-@pytest.mark.parametrize(("content", "said"), [("[]", "one JSON object"), ("{", "not JSON"), ("{}", "needs name, runtimes")])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [("[]", "one JSON object"), ("{", "not JSON"), ("{}", "needs name, runtimes"), ("[" * 100_000, "not JSON")],
+    ids=["list", "cut", "empty", "deep"],
+)
 def test_what_is_no_profile_at_all_is_told_with_its_file(own, content, said):
     path = own(content)
     with pytest.raises(InputError, match=said) as refused:
