@@ -57,11 +57,23 @@ def without_hosts(document: Mapping[str, Any], reach: Reach) -> dict[str, Any]:
     if not names:
         return dict(document)
     any_name = f"(?:{'|'.join(map(re.escape, names))})"
-    kept = {**document, "resume": re.sub(rf"((?:--host \S+?|targets\.\S+?\.host)=){any_name}", r"\1HOST", document["resume"])}
+    kept = {**document, "resume": _without(any_name, document["resume"])}
     if error := document.get("error"):
         whole = re.compile(rf"(?<![\w.-]){any_name}(?![\w-])")
         kept["error"] = {key: whole.sub("HOST", text) if key in ("seen", "fix") and text else text for key, text in error.items()}
     return kept
+
+
+def _without(any_name: str, command: str) -> str:
+    """The command line with HOST for the hosts that its --host and its --set of targets name; other words may be alike."""
+    words = shlex.split(command)
+    named = re.compile(rf"""(\bhost["']?\s*[:=]\s*["']?){any_name}(?![\w.-])""")
+    for at, flag in enumerate(words[:-1]):
+        if flag == "--host":
+            words[at + 1] = re.sub(rf"={any_name}$", "=HOST", words[at + 1])
+        elif flag == "--set" and words[at + 1].startswith("targets"):
+            words[at + 1] = named.sub(r"\1HOST", words[at + 1])
+    return shlex.join(words)
 
 
 def environment() -> dict[str, Any]:
