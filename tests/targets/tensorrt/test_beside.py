@@ -41,7 +41,7 @@ def test_energy_is_per_query_of_the_time_it_took_with_the_gaps_between_queries()
 
 
 def test_of_a_tegrastats_that_ended_midway_no_mean_is_made_up():
-    ended = [(at, line) for at, line in measured()["tegrastats"] if at < 10.6]
-    spans = {"m": [[10.0, 13.0]]}
+    ended = [(at, line) for at, line in measured()["tegrastats"] if at < 13.2]
+    spans = {"m": [[10.0, 16.0]]}
     told = power_of(measured(spans=spans, rounds={"m": [[2.0] * 1500]}, tegrastats=ended), ["VDD_IN"], None)["m"]
     assert (told["power_w"], told["energy_mj"], told["idle_w"]) == (None, None, 4.0)
