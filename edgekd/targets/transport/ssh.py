@@ -87,7 +87,10 @@ class SshTransport:
             if self._again(partial(self._sent_from, source, name, digest, size, part)):
                 break
         else:
-            fix = "if that repeats, check the device's disk and memory"
+            fix = (
+                "if that repeats, check the device's disk and memory, and that nothing else takes what is sent:"
+                " a read in ~/.bashrc there, StdinNull in your ssh config"
+            )
             raise IntegrityError("a file arrived with other bytes, twice", where=self._where("send"), seen=source.name, fix=fix)
 
     def get(self, name: str) -> Path:

@@ -5,7 +5,7 @@ import tempfile
 
 import pytest
 
-from edgekd.core import DeviceError, EnvironmentProblem
+from edgekd.core import DeviceError, EnvironmentProblem, IntegrityError
 from edgekd.core.files import sha256_of
 from edgekd.targets.transport import openssh, remote
 
@@ -103,3 +103,11 @@ def test_a_disk_that_is_full_here_is_this_machines_trouble(board, monkeypatch):
         with pytest.raises(EnvironmentProblem) as trouble:
             connection.probe()
     assert trouble.value.exit_code == 5
+
+
+def test_a_login_shell_that_takes_what_is_sent_is_named_as_a_cause(sshd, board, program):
+    path = program("shell", '#!/bin/sh\nread -r taken\nexec sh -c "$SSH_ORIGINAL_COMMAND"\n')
+    sshd.restart(command=f"'{path}'")
+    with pytest.raises(IntegrityError, match="other bytes, twice") as taken, board():
+        pass
+    assert "a read in ~/.bashrc" in taken.value.fix
