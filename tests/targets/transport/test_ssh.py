@@ -69,7 +69,7 @@ def large(tmp_path):
 
 STALLS = """#!/bin/sh
 [ -e {home}/stalled ] && exec /bin/cat "$@"
-/usr/bin/head -c 1000000; touch {home}/stalled; exec sleep 600
+/usr/bin/head -c 1000000; touch {home}/stalled; exec sleep 30
 """
 
 
