@@ -22,7 +22,7 @@ def chosen(kit, probed):
     if release not in kit["chosen_by"]:
         seen, fix = ".".join(map(str, version)), "it knows " + ", ".join(sorted(kit["chosen_by"]))
         raise Problem("environment", "this kit knows no words for this TensorRT", seen=seen, fix=fix)
-    return {"script": kit["chosen_by"][release], "backend": _backend(version, said)}
+    return {"script": kit["chosen_by"][release], "backend": _backend(version, probed)}
 
 
 def tensorrt_version(said):
@@ -34,7 +34,10 @@ def tensorrt_version(said):
     ran = numbers(banner.group(1)) if banner else None
     if ran and packaged and packaged[: len(ran)] == ran:
         return packaged
-    return ran or packaged or numbers(said.get("tensorrt_python") or "")
+    in_python = numbers(said.get("tensorrt_python") or "")
+    if in_python and not (ran or said.get("trtexec")) and (packaged or ())[: len(in_python)] != in_python:
+        packaged = None  # what is packaged is not what Python brings along, and no trtexec would run it
+    return ran or packaged or in_python
 
 
 def numbers(text):
@@ -55,12 +58,15 @@ def _release(version, kit):
     return "%d.%d" % (version[0], min(version[1], newest) if newest is not None else version[1])
 
 
-def _backend(version, said):
+def _backend(version, probed):
+    said = probed.get("said", {})
     in_python = numbers(said.get("tensorrt_python") or "")
+    if said.get("trtexec") and "numpy" not in probed.get("identity", {}).get("versions", {"numpy": ""}):
+        in_python = None  # the Python API needs it, trtexec does not
     same = in_python is not None and in_python[:3] == version[:3]
     if same and _BY_PYTHON[0] <= version[:2] < _BY_PYTHON[1]:
         return "tensorrt"
     if not said.get("trtexec"):
-        fix = "sudo apt-get install libnvinfer-bin"
-        raise Problem("environment", "TensorRT is there, but neither trtexec nor its Python module", fix=fix)
+        what = "there is no trtexec, and no Python module of a TensorRT that edgekd drives (8.5 to 10.x)"
+        raise Problem("environment", what, seen=said.get("tensorrt_python"), fix="sudo apt-get install libnvinfer-bin")
     return "trtexec"

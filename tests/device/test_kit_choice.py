@@ -33,15 +33,17 @@ def test_the_device_reads_its_version_and_chooses_its_way_as_the_host_does():
     for said in saids():
         version = tensorrt_version(said)
         assert (".".join(map(str, version)) if version else None) == describe(said).tensorrt
-        try:
-            way = installed({"said": said}, "here").backend
-        except EnvironmentProblem:
-            with pytest.raises(Problem) as problem:
-                chosen(KIT, {"said": said})
-            assert problem.value.code == "environment"
-            continue
-        assert chosen(KIT, {"said": said})["backend"] == way
-        ways.add(way)
+        for versions in ({"numpy": "2.1.0"}, {}):
+            probed = {"said": said, "identity": {"versions": versions}}
+            try:
+                way = installed(probed, "here").backend
+            except EnvironmentProblem:
+                with pytest.raises(Problem) as problem:
+                    chosen(KIT, probed)
+                assert problem.value.code == "environment"
+                continue
+            assert chosen(KIT, probed)["backend"] == way
+            ways.add(way)
     assert ways == {"tensorrt", "trtexec"}
 
 
