@@ -227,7 +227,7 @@ def test_other_bytes_of_a_needed_file_change_every_key_and_other_measurements_on
     assert changed(keys_of(), keys_of(inputs={"need": Outcome((replace(artifact, sha256="1" * 64),))})) == set(ALL)
 
 
-JETSON = "{jetson: {device: jetson-orin-nano-8gb, runtime: tensorrt, precision: fp16}}"
+JETSON_ALONE = "{jetson: {device: jetson-orin-nano-8gb, runtime: tensorrt, precision: fp16}}"
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_of_a_build_only_the_engine_it_takes_and_who_built_it_make_a_new_bundle(
         files = [Artifact(kind, kind, changed.get(kind, "0") * 64, 1) for kind in ("engine-fp16", "engine-fp32", "log-fp16")]
         took = Measurement("build_s", changed.get("build_s", 1.0), "s", 1)
         made = Outcome(tuple(files), (took,), {"identity": identity})
-        return keys_of(f"targets={JETSON}", "gates={}", inputs={"jetson/build": made})["bundle"]
+        return keys_of(f"targets={JETSON_ALONE}", "gates={}", inputs={"jetson/build": made})["bundle"]
 
     assert (built({}) != built(change)) == anew
 
@@ -253,7 +253,7 @@ def test_of_a_build_only_the_engine_it_takes_and_who_built_it_make_a_new_bundle(
 def test_what_was_only_prepared_for_a_device_is_no_engine_in_the_bundles_key(keys_of):
     def prepared(sha256):
         made = Outcome((Artifact("fp16", "student.fp16.onnx", sha256, 1),), (), {"prepared": "nothing was built"})
-        return keys_of(f"targets={JETSON}", "gates={}", inputs={"jetson/build": made})["bundle"]
+        return keys_of(f"targets={JETSON_ALONE}", "gates={}", inputs={"jetson/build": made})["bundle"]
 
     assert prepared("0" * 64) == prepared("1" * 64)
 
