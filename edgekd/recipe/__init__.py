@@ -8,8 +8,9 @@ from edgekd.recipe.document import json_schema
 from edgekd.recipe.fit import Fit, Rung, asked_in_full, at_rung, bounds_to_fit, ladder
 from edgekd.recipe.loading import error_at, load, load_arm, loads, missing_files
 from edgekd.recipe.metrics import STAGES, Metric, StageMetrics
-from edgekd.recipe.schema import Compute, Data, Quantize, Recipe, Student, TargetSpec, Teacher
+from edgekd.recipe.schema import Compute, Data, Quantize, Recipe, Student, Teacher
 from edgekd.recipe.settle import images_needed, unsettled_by
+from edgekd.recipe.target import TargetSpec
 from edgekd.recipe.training import Training, batches_of, part_of_batch
 
 __all__ = [

@@ -15,7 +15,8 @@ from edgekd.recipe.distill import METHODS
 from edgekd.recipe.distill import SECTIONS as DISTILL
 from edgekd.recipe.fit import Fit
 from edgekd.recipe.problem import Path, Problem, Problems, dotted, shown
-from edgekd.recipe.schema import Compute, Data, Normalization, Quantize, Recipe, Student, TargetSpec, Teacher
+from edgekd.recipe.schema import Compute, Data, Normalization, Quantize, Recipe, Student, Teacher
+from edgekd.recipe.target import TargetSpec
 
 _SECTIONS: dict[str, type[BaseModel]] = {
     "compute": Compute, "data": Data, "teacher": Teacher, "student": Student, "fit": Fit, "quantize": Quantize,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -30,12 +29,12 @@ from edgekd.recipe.metrics import STAGES, gates_json_schema
 from edgekd.recipe.problem import Problem, Problems, shown
 from edgekd.recipe.section import Identifier, ImageSize, Name, PlainName, Positive, Section, Seed
 from edgekd.recipe.source import Source
+from edgekd.recipe.target import TargetSpec
 from edgekd.recipe.training import Training
 
 _WEIGHTS_WORDS = ("train", "none", "imagenet")
 # Keys of a teacher that an ONNX file has no use for; others of its training may be taken over where the student is fine-tuned.
 _NOT_OF_ONNX = ("model", "width", "tune", "epochs", "batch_size", "warmup", "milestones", "gradient_norm")
-_PRECISIONS = {"onnxruntime": ("fp32", "int8"), "tensorrt": ("fp32", "fp16", "int8", "int8+fp16")}
 
 
 def _no_truth(value: object) -> object:
@@ -56,18 +55,6 @@ def _learning_rate(value: object) -> object:
     if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= 100:
         return float(value)
     raise ValueError("must be auto or a number above 0, at most 100")
-
-
-def _tensorrt(value: str) -> str:
-    if not re.fullmatch(r"\d{1,2}(\.\d{1,3}){1,3}", value):
-        raise ValueError('must be a version in quotes, such as "8.5"')
-    return value
-
-
-def _program(value: str) -> str:
-    if not value.strip() or value.startswith("-") or not value.isprintable():
-        raise ValueError("must be the name or path of a program", "such as python3 or ~/venv/bin/python")
-    return value
 
 
 def _is_onnx(weights: str) -> bool:
@@ -247,36 +234,6 @@ class Quantize(Section):
     learning_rate: Annotated[
         Literal["auto"] | float, PlainValidator(_learning_rate, json_schema_input_type=Literal["auto"] | float)
     ] = "auto"
-
-
-class TargetSpec(Section):
-    """A device as this recipe uses it. tensorrt: the oldest version its files must build on; None: the oldest the device had.
-
-    precision: None is int8, and fp16 on a device without int8 units.
-    host: where it is, [user@]host[:port] or a name of the user's ssh config. python: the interpreter on a device reached by ssh.
-    clocks: lock them while it is timed, and restore them.
-    """
-
-    device: Identifier
-    runtime: Literal["onnxruntime", "tensorrt"]
-    precision: Literal["fp32", "fp16", "int8", "int8+fp16"] | None = None
-    required: Literal["always", "when-connected"] = "always"
-    threads: Annotated[int, Field(ge=1, le=1024)] = 1
-    tensorrt: Annotated[str, AfterValidator(_tensorrt)] | None = None
-    host: str | None = None
-    python: Annotated[str, AfterValidator(_program)] = "python3"
-    clocks: Literal["as-is", "lock"] = "as-is"
-
-    @model_validator(mode="after")
-    def _parts_fit(self) -> TargetSpec:
-        able = _PRECISIONS[self.runtime]
-        if self.tensorrt is not None and self.runtime != "tensorrt":
-            what = f"tensorrt names the oldest TensorRT of a target; this one runs {self.runtime}"
-            raise Problems([Problem(("tensorrt",), what, self.tensorrt, "leave it out, or use runtime: tensorrt", on="key")])
-        if self.precision is not None and self.precision not in able:
-            what = f"{self.runtime} targets cannot run precision {self.precision}"
-            raise Problems([Problem(("precision",), what, self.precision, f"one of: {', '.join(able)}")])
-        return self
 
 
 class Recipe(Section):
