@@ -19,7 +19,7 @@ import time
 import zipfile
 import zlib
 
-from . import archive, kit_calls, kit_choice, kit_reply
+from . import archive, asked, kit_calls, kit_choice, kit_reply
 from .integrity import sha256_of, write_aside
 from .problem import Problem
 
@@ -72,9 +72,9 @@ def _run(own, folder):
 def _answer(told, content, digest, work, reply):
     begun = time.time()
     print("%s for %s: %d images" % (told["recipe"], told["device"], told["images"]))
-    probed = kit_calls.ask(work, {"name": "probe", "verb": "probe", "request": {}}, {"deadline_s": 30})
+    probed = asked.ask(work, {"name": "probe", "verb": "probe", "request": {}}, {"deadline_s": 30})
     if kit_calls.failed(probed):
-        kit_calls.raise_told(probed)
+        asked.raise_told(probed)
     _require_the_same(probed["body"], work)
     chosen = kit_choice.chosen(told, probed["body"])
     kit_calls.keep(work, 0, probed)
@@ -85,7 +85,7 @@ def _answer(told, content, digest, work, reply):
     print("written: " + reply)
     if not whole:
         print("the last call failed: run the kit again to try it again, or bring the reply as it is")
-        kit_calls.raise_told(done[-1])
+        asked.raise_told(done[-1])
     shutil.rmtree(work, ignore_errors=True)  # the next run measures anew
     print("bring it to the host, then there: edgekd pipeline RECIPE --reply " + os.path.basename(reply))
     return 0

@@ -1,23 +1,14 @@
 """The calls of a kit: each asks an agent of its own, and is kept with its answer and files before the next begins."""
 
-import binascii
-import contextlib
 import json
 import os
-import re
-import subprocess
 import sys
-import tempfile
-import time
 from typing import Any, Dict, Iterator
 
-from . import children
+from .asked import ask
 from .integrity import write_aside
-from .problem import Problem, one_line
 
-CALLS, PARTS, AGENT = "calls", "parts", "edgekd.pyz"
-_GRACE_S, _TICK_S = 10.0, 1.0
-_MOST_SAID = 1 << 16  # bytes of what a process said beside its reply
+CALLS, PARTS = "calls", "parts"
 
 
 def run(kit, script, chosen, said, work):
@@ -32,33 +23,13 @@ def run(kit, script, chosen, said, work):
         left = sum(one["expected_s"] for one in script[number - 1 :]) * (spent[0] / spent[1] if spent[1] else 1.0)
         print("[%d/%d] %s, about %s left" % (number, len(script), call["name"], _in_words(left)))
         sys.stdout.flush()
-        answer = ask(work, call, request)
+        answer = ask(work, call, request, _show)
         keep(work, number, answer)
         done.append(answer)
         if failed(answer):
             break
         spent = [spent[0] + answer["seconds"], spent[1] + call["expected_s"]]
     return done
-
-
-def ask(work, call, request):
-    """One call: {"name", "verb", "request", "status", "body", "stdout", "stderr", "seconds"}; body: the reply or None."""
-    token, begun = binascii.hexlify(os.urandom(8)).decode(), time.monotonic()
-    flags = ["-E"] + (["-S"] if sys.flags.no_site else [])  # as this process was started
-    command = [sys.executable] + flags + [os.path.join(work, AGENT), "agent", call["verb"], "--token", token]
-    with contextlib.ExitStack() as opened:
-        stdin, stdout, stderr = (opened.enter_context(tempfile.TemporaryFile(dir=work)) for _ in range(3))
-        stdin.write(json.dumps(dict(request, workdir=work)).encode())
-        stdin.seek(0)
-        environment = dict(os.environ, LC_ALL="C.UTF-8")
-        child = children.start(command, stdin=stdin, stdout=stdout, stderr=stderr, cwd=work, env=environment)
-        status = _ended(child, request["deadline_s"] + _GRACE_S, begun)
-        out, err = _read(stdout), _read(stderr)
-    found = re.search(("EDGEKD-%s-BEGIN\n(.*)\nEDGEKD-%s-END" % (token, token)).encode(), out, re.DOTALL)
-    body = json.loads(found.group(1).decode("utf-8")) if found else None
-    said = {"stdout": "" if found else _tail(out), "stderr": _tail(err)}
-    seconds = round(time.monotonic() - begun, 3)
-    return dict(said, name=call["name"], verb=call["verb"], request=request, status=status, body=body, seconds=seconds)
 
 
 def keep(work, number, answer):
@@ -87,16 +58,6 @@ def failed(answer):
     body = answer["body"]
     return body is None or "error" in body or any(one not in (0, None) for one in _values(body, "status")) or (
         any(one is None for one in _values(body, "engine")))  # fmt: skip
-
-
-def raise_told(answer):
-    """The problem an answer tells, as this process' own."""
-    body = answer["body"] or {}
-    told = body.get("error")
-    if told:
-        raise Problem(told["code"], told["what"], told.get("where"), told.get("seen"), told.get("fix"))
-    seen = one_line(answer["stderr"][-300:]) if answer["body"] is None else "its log is in the reply"
-    raise Problem("device", "%s failed" % answer["name"], seen=seen)
 
 
 def files_of(value: Any) -> Iterator[Dict[str, Any]]:
@@ -146,41 +107,16 @@ def _filled(value, kit, done, backend, said):
     return full
 
 
-def _ended(child, most_s, begun):
-    """A child's exit status, None where it was killed at its time; how long it takes is shown on a terminal."""
-    try:
-        while child.poll() is None and time.monotonic() - begun < most_s:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(_TICK_S)
-            if sys.stdout.isatty():
-                sys.stdout.write("\r      %s " % _in_words(time.monotonic() - begun))
-                sys.stdout.flush()
-        if sys.stdout.isatty():
-            sys.stdout.write("\r                \r")
-        return child.poll()
-    finally:
-        if child.poll() is None:
-            child.terminate()  # its agent puts back what it changed
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(5)
-        children.end(child)
+def _show(seconds):
+    """How long a call takes, on a terminal, in a line that the next one overwrites."""
+    if sys.stdout.isatty():
+        sys.stdout.write("\r      %s \r" % _in_words(seconds))
+        sys.stdout.flush()
 
 
 def _in_words(seconds):
     return "%d s" % seconds if seconds < 90 else "%d min" % round(seconds / 60.0)
 
 
-def _read(file):
-    file.seek(0)
-    return file.read(64 << 20)
-
-
-def _tail(content):
-    return content[-_MOST_SAID:].decode("utf-8", "replace")
-
-
 def _path(work, number):
     return os.path.join(work, CALLS, "%03d.json" % number)
-
-
-__all__ = ["CALLS", "PARTS", "ask", "failed", "files_of", "keep", "kept", "raise_told", "run"]

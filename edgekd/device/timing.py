@@ -1,6 +1,6 @@
 """The timing loop: rounds; in each, one block of single queries per model, the models' order turned round every time.
 
-Blocks, because query-by-query interleaving measures cold caches. Every query after the discarded ones counts; there is no
+Blocks, because query-by-query interleaving measures cold caches; short ones, so that what disturbs one disturbs the next. Every query after the discarded ones counts; there is no
 best-of. Between rounds the conditions are sampled, outside the timed part.
 """
 
@@ -13,10 +13,10 @@ def timed_rounds(queries, plan, sample):
 
     queries: {name: callable without arguments}, one query each; one that returns a number has timed itself, in milliseconds, and
     is believed. sample: callable without arguments, called between rounds.
-    plan: {"rounds", "queries", "discard", "round_s", "budget_s"}. A block has ``queries`` queries. A round has one block of
-    each model, or several turns of them where models are so fast that a round would be over before ``round_s``: then a
-    moment's disturbance hits all models alike. All rounds stay within ``budget_s`` if one turn a round allows it.
-    Returns {"rounds": {name: [[ms, ...] a round]}, "turns": n, "waited_share": {name: [share of each round's timed part in
+    plan: {"rounds", "queries", "block", "discard", "round_s", "budget_s"}. A block has ``block`` queries. A round has as many
+    turns of a block of each model as make up ``queries``, or more of them where it would be over before ``round_s``. All rounds
+    stay within ``budget_s`` if so many queries allow it.
+    Returns {"rounds": {name: [[ms, ...] a round]}, "turns": [n a round], "waited_share": {name: [share of each round's timed part in
     which the process did not run]}, "spans": {name: [[start, end] of each timed block, in monotonic seconds]}, "samples": [...],
     "seconds": s}.
     """
@@ -35,7 +35,7 @@ def timed_rounds(queries, plan, sample):
                 for _ in range(plan["discard"]):
                     queries[name]()
                 start = time.monotonic()
-                block, share = _block(queries[name], plan["queries"])
+                block, share = _block(queries[name], plan["block"])
                 spans[name].append([start, time.monotonic()])
                 times[name] += block
                 shares[name].append(share)
@@ -44,14 +44,14 @@ def timed_rounds(queries, plan, sample):
             waited[name].append(round(sum(shares[name]) / turns, 4))
         samples.append(sample())
     seconds = time.monotonic() - begun
-    return {"rounds": rounds, "turns": turns, "waited_share": waited, "spans": spans, "samples": samples, "seconds": seconds}
+    return {"rounds": rounds, "turns": [turns] * plan["rounds"], "waited_share": waited, "spans": spans, "samples": samples, "seconds": seconds}
 
 
 def turns_in_a_round(plan, seconds_per_query):
     """How often each model has its block in a round, from the plan and one estimate of seconds a query for each model."""
-    turn_s = max(1e-6, sum(seconds_per_query.values()) * (plan["queries"] + plan["discard"]))
+    turn_s = max(1e-6, sum(seconds_per_query.values()) * (plan["block"] + plan["discard"]))
     wanted, affordable = math.ceil(plan["round_s"] / turn_s), int(plan["budget_s"] / plan["rounds"] / turn_s)
-    return max(1, min(wanted, affordable))
+    return max(math.ceil(plan["queries"] / plan["block"]), min(wanted, affordable))
 
 
 def _settle(query, discard):

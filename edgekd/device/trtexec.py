@@ -174,4 +174,4 @@ def _last_line(log):
 
 
 def _finished(done, begun):
-    return dict(done, seconds=time.monotonic() - begun, turns=1, waited_share={})
+    return dict(done, seconds=time.monotonic() - begun, turns=[1] * len(done["samples"]), waited_share={})

@@ -43,7 +43,7 @@ def run(context: Context) -> Outcome:
     facts = {"model": runs[name].name, **timing_facts(target, identity, timed)}
     measurements = (
         *accuracies(name, logits, tested.labels),
-        *times(name, {one: path.name for one, path in runs.items()}, timed["rounds"], suspect, facts),
+        *times(name, {one: path.name for one, path in runs.items()}, timed, suspect, facts),
         throughput(timed["rounds"][name], suspect, facts),
         *power_of(timed.get("power", {}).get(name), facts),
         *parity("parity", as_written, logits[name], images="test", reference="onnxruntime, every node as written"),

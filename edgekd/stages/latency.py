@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from statistics import median
 from typing import Any
 
 from edgekd import targets
@@ -30,27 +31,41 @@ def timing_facts(target: targets.Target, identity: Mapping[str, Any], timed: Map
 
 
 def times(
-    name: str, models: Mapping[str, str], rounds: Mapping[str, Rounds], suspect: Sequence[str], facts: Mapping[str, Any]
+    name: str, models: Mapping[str, str], timed: Mapping[str, Any], suspect: Sequence[str], facts: Mapping[str, Any]
 ) -> tuple[Measurement, ...]:
     """latency_ms of ``name``; for each yardstick that was timed beside it latency_ms_<yardstick>, and how much faster it is.
 
-    models, rounds: by precision; the names of the files, what they took. speedup is against fp32, speedup_fp16 against fp16.
+    models: the names of the files, by precision, as in ``timed``, which ``targets.measure_calmly`` gave. speedup is against
+    fp32, speedup_fp16 against fp16.
     """
-    own = {**facts, "model": models[name]}
+    rounds, own = timed["rounds"], {**facts, "model": models[name]}
     measured = [*latencies("latency_ms", rounds[name], suspect, own)]
     for yardstick in (one for one in YARDSTICKS if one in rounds and one != name):
         measured += latencies(f"latency_ms_{yardstick}", rounds[yardstick], suspect, {**facts, "model": models[yardstick]})
         ratio, against = YARDSTICKS[yardstick], f"{yardstick} in the same runtime"
-        measured.append(speedup(ratio, rounds[yardstick], rounds[name], suspect, {"against": against, **own}))
+        measured.append(speedup(ratio, timed, yardstick, name, suspect, {"against": against, **own}))
     return tuple(measured)
 
 
-def speedup(name: str, slow_ms: Rounds, fast_ms: Rounds, suspect: Sequence[str], facts: Mapping[str, Any]) -> Measurement:
-    """How many times faster one is than another that was timed beside it: the ratio of each round's medians."""
-    pairs = zip(slow_ms, fast_ms, strict=True)
-    ratios = [percentile_by_rank(slow, 0.5) / percentile_by_rank(fast, 0.5) for slow, fast in pairs]
-    queries = sum(len(one) for one in fast_ms)
+def speedup(
+    name: str, timed: Mapping[str, Any], slow: str, fast: str, suspect: Sequence[str], facts: Mapping[str, Any]
+) -> Measurement:
+    """How many times faster ``fast`` is than ``slow`` that was timed beside it: of each round, the median over its turns of the
+    ratio of two blocks' medians. Within a turn the two were disturbed alike; a round as a whole may be half in a disturbance."""
+    rounds = zip(timed["rounds"][slow], timed["rounds"][fast], timed["turns"], strict=True)
+    ratios = [median(map(_ratio, _turns(one, turns), _turns(other, turns))) for one, other, turns in rounds]
+    queries = sum(len(one) for one in timed["rounds"][fast])
     return suspected(over_rounds(name, ratios, "ratio", queries, of="p50", **facts), suspect)
+
+
+def _turns(round_ms: Sequence[float], turns: int) -> list[Sequence[float]]:
+    """A round's queries, block by block."""
+    size = len(round_ms) // turns
+    return [round_ms[start : start + size] for start in range(0, size * turns, size)]
+
+
+def _ratio(slow_ms: Sequence[float], fast_ms: Sequence[float]) -> float:
+    return percentile_by_rank(slow_ms, 0.5) / percentile_by_rank(fast_ms, 0.5)
 
 
 def slower_than_float(name: str, measured: Sequence[Measurement]) -> dict[str, str]:

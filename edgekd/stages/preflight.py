@@ -47,7 +47,7 @@ def run(context: Context) -> Outcome:
     return Outcome(
         keep_timing(context, before, timed, suspect),
         (
-            *([] if cut_short else _own(times(name, names, timed["rounds"], suspect, while_timed))),
+            *([] if cut_short else _own(times(name, names, timed, suspect, while_timed))),
             _fastest(timed["rounds"][name], while_timed),
             Measurement("size_mb", built.size_mb, "MB", 1, conditions=facts),
             *_peak(built.peak_memory_mb, {**facts, "of": "the whole process"}),

@@ -106,7 +106,7 @@ class Connection(ABC):
     ) -> dict[str, Any]:
         """Time single queries of what ``build`` made, in interleaved blocks, holding the machine's measuring lock.
 
-        Returns {"rounds": {model: [[ms, ...], ...]}, "turns", "seconds", "peak_memory_mb", "conditions"}; see ``suspicions`` for
+        Returns {"rounds": {model: [[ms, ...], ...]}, "turns": [of blocks, a round], "seconds", "conditions"}; see ``suspicions`` for
         what the conditions are for.
         """
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 CHUNK_BYTES = 64 << 20
-_BUILD_S, _INFER_S = 600.0, 120.0
+_BUILD_S, _INFER_S, _START_S = 600.0, 120.0, 30.0  # _START_S: a process with all models open
 _SECONDS_AN_IMAGE = 1.0  # slower than this is hung: ResNet-152 at 224 px takes about 0.3 s on one old core
 
 
@@ -37,8 +37,8 @@ class OnnxruntimeConnection(Connection):
             "models": self._put_all(models), "example": self._put_array("example.npy", example),
             "threads": self.target.threads, "plan": plan.as_json(), "lock_wait_s": lock_wait_s,
         }  # fmt: skip
-        least = plan.rounds * (plan.queries + plan.discard) * len(models)
-        deadline_s = lock_wait_s + 4 * plan.budget_s + least * _SECONDS_AN_IMAGE
+        least = plan.rounds * (_START_S + 2 * plan.queries * len(models) * _SECONDS_AN_IMAGE)  # as many are discarded as counted
+        deadline_s = lock_wait_s + 4 * plan.budget_s + least
         measured = self._call("measure", request, deadline_s)
         return {**measured, "facts": self.kit.as_facts()} if self.kit else measured
 

@@ -10,19 +10,21 @@ from edgekd.core import Gate
 from edgekd.core.statistics import LEAST_ROUNDS, least_queries
 
 LEAST_QUERIES = 100
-DISCARD = 10  # queries before every block, not timed: the caches of the other model must be gone
-ROUND_S = 0.5  # the least time of a round: fast models take turns in it, so that a moment's disturbance hits all alike
+BLOCK = 20  # a neighbour on the same core comes and goes within tenths of a second: two models' blocks must lie closer than that
+DISCARD = 8  # queries before every block, not timed: the caches of the other model must be gone
+ROUND_S = 0.5  # the least time of a round, so that the blocks of fast models are many
 BUDGET_S = 30.0
 _RATIOS = ("speedup", "speedup_fp16", "throughput")
 
 
 @dataclass(frozen=True)
 class MeasuringPlan:
-    """queries: of one block, and so the least of a model in a round. A round lasts ``round_s`` seconds or one block of each
-    model, whichever is longer; all rounds together ``budget_s`` if they can. discard: untimed queries before each block."""
+    """queries: the least of a model in a round, in blocks of ``block`` that the models take in turns. A round lasts ``round_s``
+    seconds, or longer for these queries; all rounds together ``budget_s`` if they can. discard: untimed queries before a block."""
 
     rounds: int = LEAST_ROUNDS
     queries: int = LEAST_QUERIES
+    block: int = BLOCK
     discard: int = DISCARD
     round_s: float = ROUND_S
     budget_s: float = BUDGET_S

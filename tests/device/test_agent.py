@@ -57,7 +57,7 @@ def test_a_request_that_is_none_is_answered(work, content, said):
 
 
 def test_an_unknown_verb_is_answered_with_the_known_ones(work):
-    assert ask(work, "format-disk").error["fix"] == "one of: build, clean, infer, measure, probe"
+    assert ask(work, "format-disk").error["fix"] == "one of: build, clean, infer, measure, probe, round"
 
 
 def hanging_request(work, deadline_s):
@@ -151,6 +151,38 @@ def test_a_full_disk_is_the_devices_and_named(number):
 def test_an_unknown_backend_is_answered_with_the_known_ones(work):
     done = ask(work, "build", backend="openvino", models={})
     assert done.error["code"] == "device" and done.error["fix"] == "one of: onnxruntime, tensorrt, trtexec"
+
+
+@pytest.fixture
+def measuring(work, tiny):
+    """A request of three rounds; each process that answers one runs ``first`` before, and is told in the file started."""
+    tiny.float_model(work / "a.onnx")
+    np.save(work / "example.npy", np.zeros((1, 3, 8, 8), np.float32))
+    plan = {"rounds": 3, "queries": 12, "block": 5, "discard": 1, "round_s": 0.0, "budget_s": 1.0}
+
+    def measure(first="pass"):
+        (work / "real.pyz").write_bytes((work / "edgekd.pyz").read_bytes())
+        real, started = str(work / "real.pyz"), str(work / "started")
+        told = f"open({started!r}, 'a').write('%d ' % os.getpid())\n    {first}"
+        lines = f"import os, runpy, sys\nif sys.argv[2] == 'round':\n    {told}\nrunpy.run_path({real!r}, run_name='__main__')\n"
+        (work / "edgekd.pyz").write_text(lines)
+        models, example = {"a": described(work, "a.onnx")}, described(work, "example.npy")
+        return ask(work, "measure", models=models, example=example, plan=plan, lock_wait_s=60)
+
+    return measure
+
+
+def test_each_round_is_timed_in_a_process_of_its_own_and_all_are_told(measuring, work):
+    reply = measuring().reply
+    assert [len(one) for one in reply["rounds"]["a"]] == [15, 15, 15] and reply["turns"] == [3, 3, 3]
+    assert len(reply["conditions"]["between"]) == len(reply["conditions"]["waited_share"]["a"]) == 3
+    assert len(reply["spans"]["a"]) == 9 and len(set((work / "started").read_text().split())) == 3
+
+
+def test_a_round_whose_process_is_killed_is_the_devices_trouble(measuring):
+    done = measuring("os.kill(os.getpid(), 9)")
+    assert (done.error["code"], done.status) == ("device", 0)
+    assert done.error["what"] == "round 1 ended with status -9 and without a reply" and "memory" in done.error["fix"]
 
 
 def test_clean_empties_its_own_folder_only(work, tmp_path):

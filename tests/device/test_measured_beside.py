@@ -27,7 +27,7 @@ def start(root, tiny, tmp_path, rounds):
     tiny.float_model(tmp_path / "m.onnx")
     np.save(tmp_path / "x.npy", np.zeros((1, 3, 8, 8), np.float32))
     files = {name: {"path": name, "sha256": sha256_of(tmp_path / name)} for name in ("m.onnx", "x.npy")}
-    plan = {"rounds": rounds, "queries": 20, "discard": 1, "round_s": 0.2, "budget_s": 600.0}
+    plan = {"rounds": rounds, "queries": 20, "block": 20, "discard": 1, "round_s": 0.2, "budget_s": 600.0}
     request = {"workdir": str(tmp_path), "deadline_s": 120, "threads": 1, "plan": plan, "lock_wait_s": 60,
                "models": {"m": files["m.onnx"]}, "example": files["x.npy"], "clocks": "lock", "tegrastats": True}  # fmt: skip
     command = [sys.executable, str(tmp_path / "edgekd.pyz"), "agent", "measure", "--token", "t", "--hold"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from edgekd.stages.latency import latencies
+from edgekd.stages.latency import latencies, speedup
 from edgekd.targets import UNEVEN
 
 ROUNDS = [[1.0] * 95 + [3.0] * 5] * 7
@@ -13,3 +13,17 @@ def test_a_long_tail_never_excuses_a_tail(name, reasons):
     suspect = ("tj-thermal reached 96 °C", UNEVEN + "int8 has a p99 of 3.00 times its p50")
     measured = {one.name: one for one in latencies("latency_ms", ROUNDS, suspect, {})}
     assert measured[f"latency_ms.{name}"].suspect == suspect[:reasons]
+
+
+def test_a_disturbance_that_begins_within_a_round_does_not_move_the_ratio():
+    quiet, disturbed = ([1.0] * 10, [2.0] * 10), ([3.0] * 10, [6.0] * 10)
+    turns = [quiet, quiet, disturbed, disturbed, disturbed]
+    rounds = {"fast": [sum((one[0] for one in turns), [])] * 6, "slow": [sum((one[1] for one in turns), [])] * 6}
+    rounds["slow"][0] = rounds["slow"][0][:20] + [2.0] * 10 + rounds["slow"][0][30:]  # it begins between two blocks
+    found = speedup("speedup", {"rounds": rounds, "turns": [5] * 6}, "slow", "fast", (), {})
+    assert (found.value, found.low, found.high) == (2.0, 2.0, 2.0) and found.n == 300
+
+
+def test_one_block_a_round_may_be_of_other_lengths():
+    timed = {"rounds": {"fast": [[1.0] * 11] * 6, "slow": [[3.0] * 7] * 6}, "turns": [1] * 6}
+    assert speedup("speedup", timed, "slow", "fast", (), {}).value == 3.0

@@ -7,6 +7,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,7 +93,7 @@ class TensorrtConnection(Connection):
         engines = {name: {**self._put_engine(path), "words": words} for name, path in models.items()}
         request = {
             "backend": self.installed.backend, "models": engines, "example": self._put_array("example.npy", example),
-            "plan": plan.as_json(), "threads": self.target.threads, "lock_wait_s": lock_wait_s, "clocks": self.target.clocks,
+            "plan": replace(plan, block=plan.queries).as_json(), "threads": self.target.threads, "lock_wait_s": lock_wait_s, "clocks": self.target.clocks,
             "cool_down": {"most_s": COOL_DOWN_S}, "tegrastats": bool(self.target.profile.power_rails),
         }  # fmt: skip
         one = _START_S + WARM_UP_S + plan.queries * _SECONDS_AN_IMAGE
@@ -118,7 +119,7 @@ class TensorrtConnection(Connection):
             **({"told": told} if told else {}),
         }
         facts.update(self.kit.as_facts() if self.kit else {})
-        return {**measured, "peak_memory_mb": None, "power": power, "facts": facts}
+        return {**measured, "power": power, "facts": facts}
 
     def most_images(self) -> int | None:
         if self.kit:
