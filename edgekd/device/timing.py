@@ -1,7 +1,7 @@
 """The timing loop: rounds; in each, one block of single queries per model, the models' order turned round every time.
 
-Blocks, because query-by-query interleaving measures cold caches; short ones, so that what disturbs one disturbs the next. Every query after the discarded ones counts; there is no
-best-of. Between rounds the conditions are sampled, outside the timed part.
+Blocks, because query-by-query interleaving measures cold caches; short ones, so that what disturbs one disturbs the next. Every
+query after the discarded ones counts; there is no best-of. Between rounds the conditions are sampled, outside the timed part.
 """
 
 import math
@@ -16,9 +16,9 @@ def timed_rounds(queries, plan, sample):
     plan: {"rounds", "queries", "block", "discard", "round_s", "budget_s"}. A block has ``block`` queries. A round has as many
     turns of a block of each model as make up ``queries``, or more of them where it would be over before ``round_s``. All rounds
     stay within ``budget_s`` if so many queries allow it.
-    Returns {"rounds": {name: [[ms, ...] a round]}, "turns": [n a round], "waited_share": {name: [share of each round's timed part in
-    which the process did not run]}, "spans": {name: [[start, end] of each timed block, in monotonic seconds]}, "samples": [...],
-    "seconds": s}.
+    Returns {"rounds": {name: [[ms, ...] a round]}, "turns": [n a round], "waited_share": {name: [share of each round's
+    timed part in which the process did not run]}, "spans": {name: [[start, end] of each timed block, in monotonic seconds]},
+    "samples": [...], "seconds": s}.
     """
     names, begun = list(queries), time.monotonic()
     per_query = {name: _settle(queries[name], plan["discard"]) for name in names}
@@ -44,7 +44,8 @@ def timed_rounds(queries, plan, sample):
             waited[name].append(round(sum(shares[name]) / turns, 4))
         samples.append(sample())
     seconds = time.monotonic() - begun
-    return {"rounds": rounds, "turns": [turns] * plan["rounds"], "waited_share": waited, "spans": spans, "samples": samples, "seconds": seconds}
+    return {"rounds": rounds, "turns": [turns] * plan["rounds"], "waited_share": waited, "spans": spans, "samples": samples,
+            "seconds": seconds}  # fmt: skip
 
 
 def turns_in_a_round(plan, seconds_per_query):

@@ -106,8 +106,8 @@ class Connection(ABC):
     ) -> dict[str, Any]:
         """Time single queries of what ``build`` made, in interleaved blocks, holding the machine's measuring lock.
 
-        Returns {"rounds": {model: [[ms, ...], ...]}, "turns": [of blocks, a round], "seconds", "conditions"}; see ``suspicions`` for
-        what the conditions are for.
+        Returns {"rounds": {model: [[ms, ...], ...]}, "turns": [of blocks, a round], "seconds", "conditions"}; see ``suspicions``
+        for what the conditions are for.
         """
 
     @abstractmethod

@@ -20,7 +20,8 @@ _RATIOS = ("speedup", "speedup_fp16", "throughput")
 @dataclass(frozen=True)
 class MeasuringPlan:
     """queries: the least of a model in a round, in blocks of ``block`` that the models take in turns. A round lasts ``round_s``
-    seconds, or longer for these queries; all rounds together ``budget_s`` if they can. discard: untimed queries before a block."""
+    seconds, or longer for these queries; all rounds together ``budget_s`` if they can. discard: untimed ones before each block.
+    """
 
     rounds: int = LEAST_ROUNDS
     queries: int = LEAST_QUERIES

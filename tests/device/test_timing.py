@@ -59,7 +59,8 @@ def test_the_span_of_each_timed_block_is_told_without_its_discarded_queries():
 
 
 @given(
-    rounds=st.integers(1, 20), queries=st.integers(1, 500), block=st.integers(1, 100), discard=st.integers(0, 20), round_s=st.floats(0, 5),
+    rounds=st.integers(1, 20), queries=st.integers(1, 500), block=st.integers(1, 100), discard=st.integers(0, 20),
+    round_s=st.floats(0, 5),
     budget_s=st.floats(0, 100), seconds=st.lists(st.floats(0, 1), min_size=1, max_size=3),
 )  # fmt: skip
 def test_turns_fill_a_round_within_the_budget_and_are_never_too_few(rounds, queries, block, discard, round_s, budget_s, seconds):

@@ -16,9 +16,7 @@ def test_a_long_tail_never_excuses_a_tail(name, reasons):
 
 
 def test_a_disturbance_that_begins_within_a_round_does_not_move_the_ratio():
-    quiet, disturbed = ([1.0] * 10, [2.0] * 10), ([3.0] * 10, [6.0] * 10)
-    turns = [quiet, quiet, disturbed, disturbed, disturbed]
-    rounds = {"fast": [sum((one[0] for one in turns), [])] * 6, "slow": [sum((one[1] for one in turns), [])] * 6}
+    rounds = {"fast": [[1.0] * 20 + [3.0] * 30] * 6, "slow": [[2.0] * 20 + [6.0] * 30] * 6}
     rounds["slow"][0] = rounds["slow"][0][:20] + [2.0] * 10 + rounds["slow"][0][30:]  # it begins between two blocks
     found = speedup("speedup", {"rounds": rounds, "turns": [5] * 6}, "slow", "fast", (), {})
     assert (found.value, found.low, found.high) == (2.0, 2.0, 2.0) and found.n == 300

@@ -93,7 +93,8 @@ class TensorrtConnection(Connection):
         engines = {name: {**self._put_engine(path), "words": words} for name, path in models.items()}
         request = {
             "backend": self.installed.backend, "models": engines, "example": self._put_array("example.npy", example),
-            "plan": replace(plan, block=plan.queries).as_json(), "threads": self.target.threads, "lock_wait_s": lock_wait_s, "clocks": self.target.clocks,
+            "plan": replace(plan, block=plan.queries).as_json(), "threads": self.target.threads, "lock_wait_s": lock_wait_s,
+            "clocks": self.target.clocks,
             "cool_down": {"most_s": COOL_DOWN_S}, "tegrastats": bool(self.target.profile.power_rails),
         }  # fmt: skip
         one = _START_S + WARM_UP_S + plan.queries * _SECONDS_AN_IMAGE
