@@ -26,6 +26,7 @@ from edgekd.stages.images import normalization_of
 from edgekd.stages.on_target import ENGINE
 
 _ONLY_REACHES = ("required", "host", "python")  # of a target: what it runs on says the device itself
+_ONLY_NAMES = ("name", "aliases")  # of a device's profile
 LIBRARIES = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "numpy", "pillow")
 
 
@@ -98,6 +99,7 @@ def key_parts(
         "decides_by": deciding_bounds(step, recipe),
         **_files_asked_for(stage, recipe),
         "target": sections["targets"][step.target] if step.target else None,
+        "profile": _profile(recipe.targets[step.target].device) if step.target else None,
         "inputs": {
             name: _facts(name, made, stage, recipe) for name, made in sorted(inputs.items()) if _is_read(name, stage, recipe)
         },
@@ -123,6 +125,11 @@ def deciding_bounds(step: Step, recipe: Recipe) -> Any:
     if step.stage.name in ("preflight", "benchmark"):
         return targets.plan_for(recipe.gates_timed_for(step.stage.name, step.target)).as_json()
     return None
+
+
+def _profile(device: str) -> dict[str, Any]:
+    """A user's own lies outside the source: its thresholds and rails decide numbers, its memory what is built."""
+    return {key: value for key, value in targets.profile(device).as_json().items() if key not in _ONLY_NAMES}
 
 
 def _that_counts(name: str, section: Any, recipe: Recipe, stage: Stage) -> Any:

@@ -1,6 +1,7 @@
 """Keys: what can change a step's result changes its key, and what only judges or names does not."""
 
 import ast
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -218,6 +219,24 @@ def test_the_images_and_the_device_change_the_steps_that_use_them(keys_of):
     assert changed(keys_of(), keys_of(data="others")) == set(DATA)
     for name, value in {"machine": "n", "isa": [], "versions": {"onnxruntime": "1.21"}}.items():
         assert changed(keys_of(), keys_of(identity={**IDENTITY, name: value})) == ON_CPU
+
+
+@pytest.mark.parametrize(
+    ("change", "anew"),
+    [({"suspect": {"drift": 0.1}}, ON_CPU), ({"power_rails": ["VDD_IN"]}, ON_CPU), ({"aliases": ["shelf-2"]}, set())],
+    ids=["thresholds", "rails", "another alias"],
+)
+def test_what_is_in_a_profile_of_ones_own_counts_and_what_else_it_is_called_does_not(
+    keys_of, tmp_path, monkeypatch, change, anew
+):
+    own = {"name": "shelf", "runtimes": ["onnxruntime"], "precisions": ["int8", "fp32"], "int8_native": True}
+    monkeypatch.setenv("EDGEKD_DEVICES", str(tmp_path / "own"))
+    file = tmp_path / "own/shelf.json"
+    file.parent.mkdir()
+    file.write_text(json.dumps(own))
+    before = keys_of("targets.cpu.device=shelf")
+    file.write_text(json.dumps({**own, **change}))
+    assert changed(before, keys_of("targets.cpu.device=shelf")) == anew
 
 
 def test_other_bytes_of_a_needed_file_change_every_key_and_other_measurements_only_the_bundle(keys_of):
