@@ -7,17 +7,17 @@ import platform
 import re
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from edgekd import __version__
-from edgekd.core import Verdict
+from edgekd.core import DeviceError, Verdict
 from edgekd.pipeline.keys import library_versions
 from edgekd.pipeline.verdict import run_verdict, target_verdicts
 from edgekd.pipeline.walk import Row, Walk
 from edgekd.recipe import Recipe
-from edgekd.targets import Reach
+from edgekd.targets import Reach, hosts_in
 
 
 def run_document(walk: Walk, recipe: Recipe, run_dir: Path, *, resume: list[str], started: float) -> dict[str, Any]:
@@ -53,15 +53,19 @@ def run_document(walk: Walk, recipe: Recipe, run_dir: Path, *, resume: list[str]
 def without_hosts(document: Mapping[str, Any], reach: Reach) -> dict[str, Any]:
     """The document as it is kept and shared: where it names a device's host, it says HOST."""
     hosts = reach.hosts.values()
-    names = sorted({text for host in hosts for text in (str(host), host.address, host.name)}, key=len, reverse=True)
+    names = {text for host in hosts for text in (str(host), host.address, host.name)}
     if not names:
         return dict(document)
-    any_name = f"(?:{'|'.join(map(re.escape, names))})"
-    kept = {**document, "resume": _without(any_name, document["resume"])}
+    kept = {**document, "resume": _without(_any_of(names), document["resume"])}
     if error := document.get("error"):
-        whole = re.compile(rf"(?<![\w.-]){any_name}(?![\w-])")
+        said = hosts_in(error["seen"] or "") if error["code"] == DeviceError.code else ()
+        whole = re.compile(rf"(?<![\w.-]){_any_of({*names, *said})}(?![\w-])")
         kept["error"] = {key: whole.sub("HOST", text) if key in ("seen", "fix") and text else text for key, text in error.items()}
     return kept
+
+
+def _any_of(names: Collection[str]) -> str:
+    return f"(?:{'|'.join(map(re.escape, sorted(names, key=len, reverse=True)))})"
 
 
 def _without(any_name: str, command: str) -> str:

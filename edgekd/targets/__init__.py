@@ -16,6 +16,7 @@ from edgekd.targets.reach import Reach, reach_of, why_not_measured
 from edgekd.targets.suspect import UNEVEN, labels, suspicions
 from edgekd.targets.target import Target, precision_of, resolve, why_float
 from edgekd.targets.tensorrt.engines import commands_text, engines, files_of
+from edgekd.targets.transport.trouble import hosts_in
 
 __all__ = [
     "INT8_FLAVOURS",
@@ -38,6 +39,7 @@ __all__ = [
     "flavour_for",
     "flavours_of",
     "float_layers",
+    "hosts_in",
     "int8_flavours_of",
     "int8_layers",
     "labels",

@@ -39,6 +39,19 @@ _KNOWN = (
      "is it still on, and its network stable? The same command goes on where this stopped"),
 )  # fmt: skip
 
+# Where ssh's own words name a host: by the address that an alias or a name led to, or by another name of it.
+_NAMED = re.compile(
+    r"(\S+) port \d+|resolve hostname (\S+):|server (\S+) not responding|[Cc]onnection to (\S+) (?:closed|timed)"
+    r"|key is known for (\S+)|ost key for (\S+)|IP address (\S+)|-R (\S+)|(\S+@\S+): Permission denied"
+)
+
+
+def hosts_in(said: str) -> frozenset[str]:
+    """The hosts that a failure's text names in ssh's own words: what is kept and shared names none."""
+    found = {next(filter(None, one.groups())).strip("\"'`.,:;") for one in _NAMED.finditer(said)}
+    bare = {one for name in found for one in re.findall(r"\[([^\]]+)\]", name) + re.findall(r"@(.+)$", name)}
+    return frozenset(found | bare)
+
 
 def trouble(stderr: bytes, by_hand: str, where: str) -> DeviceError:
     """Why ssh ended without running the command to its end. stderr: its own words; by_hand: what a person would type."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from edgekd.targets.transport.trouble import trouble
+from edgekd.targets.transport.trouble import hosts_in, trouble
 
 SAID = {
     "ssh: connect to host 10.0.0.5 port 22: Connection timed out": "the device does not answer",
@@ -36,3 +36,14 @@ def test_ssh_s_words_are_told_as_what_they_mean_and_shown(said, what):
     assert (error.what, error.where, error.exit_code) == (what, "jetson: connect", 6)
     assert error.seen.startswith("ssh nano@orin: ") and " ".join(said.split()) in error.seen
     assert error.fix and "{ssh}" not in error.fix
+
+
+@pytest.mark.parametrize("said", [*SAID, "Connection to 10.0.0.5 closed by remote host.", "Connection closed by 10.0.0.5 port 22",
+                                  "Host key for [10.0.0.5]:2222 has changed and you have requested strict checking.",
+                                  "ssh-keygen -f /home/me/.ssh/known_hosts -R '[10.0.0.5]:2222'",
+                                  "and the key for the corresponding IP address 10.0.0.5\nis unchanged.",
+                                  "nano@10.0.0.5: Permission denied (publickey)."])  # fmt: skip
+def test_every_host_that_ssh_names_is_found_and_nothing_else(said):
+    named = {name for name in ("10.0.0.5", "orin") if name in said}
+    found = hosts_in(f"ssh -p 22 alias: {said}")
+    assert named <= found and all(any(name in one for name in named) for one in found)
