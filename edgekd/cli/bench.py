@@ -34,8 +34,8 @@ def bench(model: Path, against: Path | None, as_json: bool, quiet: bool, **asked
     edgekd bench student.ort.onnx --target local-cpu --against student.fp32.onnx
     edgekd bench student.trt.onnx --target jetson-orin-nano-8gb --host nano@192.168.1.20
 
-    Values are the median of at least six rounds, with the least and the greatest. TensorRT builds the engine on the device
-    first. Exits with 0 when measured, 4 when the conditions were suspect.
+    Values are the median of fifteen rounds, with the least and the greatest; with onnxruntime each round is a process of its
+    own. TensorRT builds the engine on the device first. Exits with 0 when measured, 4 when the conditions were suspect.
     """
     from edgekd.pipeline.bench import bench as measured
     from edgekd.pipeline.one_model import OnDevice

@@ -43,11 +43,16 @@ def devices(ctx: click.Context, as_json: bool) -> None:
 
 @devices.command()
 @click.argument("name")
-def show(name: str) -> None:
-    """Print the profile NAME as JSON: what a file of your own holds, under another name and with aliases of its own."""
+@options.as_json
+def show(name: str, as_json: bool) -> None:
+    """Print the profile NAME as JSON: what a file of your own holds, under another name and with aliases of its own.
+
+    With --json it stands in a document, under "device", as every command's does.
+    """
     from edgekd.targets import profile
 
-    print_json(profile(name).as_json())
+    shown = profile(name).as_json()
+    print_json({"schema": 1, "exit_code": 0, "device": shown} if as_json else shown)
 
 
 def _row(one: Profile) -> tuple[str, ...]:

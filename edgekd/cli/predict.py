@@ -17,6 +17,9 @@ _NAMED = 10  # unreadable images named in the error; the rest is counted
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.argument("images", type=click.Path(path_type=Path), nargs=-1, required=True, metavar="IMG...")
+@click.option(
+    "--flavour", metavar="NAME", help="The model to run: tensorrt, ort, ort-w7 or fp32.  [default: what suits this machine]"
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @click.option(
     "--top",
@@ -26,7 +29,7 @@ _NAMED = 10  # unreadable images named in the error; the rest is counted
     metavar="K",
     help="How many of the likeliest classes to list.",
 )
-def predict(bundle: Path, images: tuple[Path, ...], as_json: bool, top: int) -> None:
+def predict(bundle: Path, images: tuple[Path, ...], flavour: str | None, as_json: bool, top: int) -> None:
     """Classify images with BUNDLE as an app would; IMG is an image or a folder of images.
 
     The files the prediction needs are compared with the bundle's manifest first. When an image cannot be read, the others
@@ -34,7 +37,7 @@ def predict(bundle: Path, images: tuple[Path, ...], as_json: bool, top: int) -> 
     """
     from edgekd.bundle import open_bundle
 
-    loaded = open_bundle(bundle)
+    loaded = open_bundle(bundle, flavour)
     predictions, unreadable = _predictions(loaded, _listed(images), top)
     error = _unreadable(unreadable, len(predictions)) if unreadable else None
     if as_json:

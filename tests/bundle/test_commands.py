@@ -38,6 +38,15 @@ def test_predict_says_what_the_runtime_says(bundle, photos):
     assert document["flavour"] == load(bundle).flavour
 
 
+def test_predict_runs_the_model_it_is_told_to_and_names_those_there_are(bundle, photos):
+    image = photos / "photo 0.png"
+    document = json.loads(invoke("predict", bundle, image, "--flavour", "fp32", "--json").stdout)
+    assert document["flavour"] == "fp32" != load(bundle).flavour
+    assert document["predictions"][0]["probability"] == load(bundle, "fp32").predict([str(image)])[0]["probability"]
+    other = invoke("predict", bundle, image, "--flavour", "fp16")
+    assert other.exit_code == 2 and "the bundle has no model fp16" in other.stderr and "one of: fp32, ort" in other.stderr
+
+
 def test_a_folder_stands_for_its_visible_images_in_order(bundle, photos):
     (photos / "._photo 1.jpg").write_bytes(b"what macOS leaves beside a picture")
     result = invoke("predict", bundle, photos)

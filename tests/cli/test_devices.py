@@ -44,6 +44,13 @@ def test_what_show_prints_is_the_start_of_an_own_profile(own):
     assert edgekd().stdout.splitlines()[-2].split()[0] == "shelf"
 
 
+def test_one_device_as_a_document_has_what_every_document_has():
+    document = json.loads(edgekd("show", "rtx", "--json").stdout)
+    assert document == {"schema": 1, "exit_code": 0, "device": profile("rtx-desktop").as_json()}
+    unknown = json.loads(edgekd("show", "no-such", "--json").stdout)
+    assert unknown["exit_code"] == 2 and unknown["error"]["what"] == "unknown device"
+
+
 def test_an_unknown_name_gets_the_nearest_ones():
     result = edgekd("show", "jetson-orin-nono-8gb")
     assert result.exit_code == 2 and "jetson-orin-nano-8gb" in result.stderr and not result.stdout
