@@ -34,6 +34,7 @@ PAPERS = (
 )  # fmt: skip
 
 _WIDTHS = ("mnasnet", "mobilenet_v2", "mobilenet_v3", "resnet", "shufflenet_v2")
+SHUFFLENET_WIDTHS = {0.5: "0_5", 1.0: "1_0", 1.5: "1_5", 2.0: "2_0"}  # of all channels: in torchvision's name for it
 _FAMILIES = (
     "alexnet", "cifar", "convnext", "densenet", "efficientnet", "googlenet", "inception", "maxvit", "mnasnet", "mobilenet",
     "regnet", "resnet", "resnext", "shufflenet", "squeezenet", "swin", "vgg", "vit", "wide_resnet",
@@ -47,7 +48,8 @@ def known_models() -> tuple[str, ...]:
 
 
 def check_model(name: str, width: float, *, where: str) -> None:
-    """Raise InputError, with the nearest name or the models that do, for an unknown model or one that takes no width."""
+    """Raise InputError: an unknown model (with the nearest name), one that takes no width (with those that do), or not this one
+    (with the widths it has)."""
     if name not in known_models():
         near = difflib.get_close_matches(name, known_models(), n=3, cutoff=0.5)
         guess = f"did you mean {' or '.join(near)}? " if near else ""
@@ -60,3 +62,12 @@ def check_model(name: str, width: float, *, where: str) -> None:
         raise InputError(
             f"{name} comes in one width", where=where, seen=f"width {width}", fix=f"these take a width: {', '.join(_WIDTHS)}"
         )
+    shufflenet = name in TORCHVISION and name.startswith("shufflenet_v2")
+    if shufflenet and shufflenet_total(name, width) not in SHUFFLENET_WIDTHS:
+        fix = "shufflenet_v2_x1_0 takes width " + ", ".join(f"{one:g}" for one in SHUFFLENET_WIDTHS)
+        raise InputError("ShuffleNetV2 has no such width", where=where, seen=f"width {width:g} of {name}", fix=fix)
+
+
+def shufflenet_total(name: str, width: float) -> float:
+    """The published width that a ShuffleNetV2 of this name has with a width: shufflenet_v2_x2_0 with 0.5 is the one of 1.0."""
+    return float(name.removeprefix("shufflenet_v2_x").replace("_", ".")) * width

@@ -16,12 +16,11 @@ import torchvision
 from torch import Tensor, nn
 
 from edgekd.core import InputError
-from edgekd.models.names import GROUP, PAPERS, TORCHVISION, check_model
+from edgekd.models.names import GROUP, PAPERS, SHUFFLENET_WIDTHS, TORCHVISION, check_model, shufflenet_total
 from edgekd.models.papers import BUILDERS
 
 Size = tuple[int, int]
 _LARGEST = 512  # pixels: how far a size that works is looked for
-_SHUFFLENET_WIDTHS = {0.5: "0_5", 1.0: "1_0", 1.5: "1_5", 2.0: "2_0"}
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def _build(spec: ModelSpec) -> nn.Module:
         return builder(spec)
     name, options = spec.name, _options(spec)
     if name.startswith("shufflenet_v2_x"):
-        name = _shufflenet(spec)
+        name = f"shufflenet_v2_x{SHUFFLENET_WIDTHS[shufflenet_total(name, spec.width)]}"
     if name.startswith("mnasnet") and spec.width != 1:
         alpha = float(name.removeprefix("mnasnet").replace("_", ".")) * spec.width
         scaled: nn.Module = torchvision.models.MNASNet(alpha, num_classes=spec.classes)
@@ -103,14 +102,6 @@ def _options(spec: ModelSpec) -> dict[str, Any]:
     if spec.name.startswith("maxvit"):
         return {"input_size": spec.image_size}
     return {"width_mult": spec.width} if spec.name.startswith("mobilenet") else {}
-
-
-def _shufflenet(spec: ModelSpec) -> str:
-    base = float(spec.name.removeprefix("shufflenet_v2_x").replace("_", "."))
-    if (total := base * spec.width) not in _SHUFFLENET_WIDTHS:
-        fix = "shufflenet_v2_x1_0 takes width 0.5, 1.0, 1.5 and 2.0"
-        raise InputError("ShuffleNetV2 has no such width", where=f"model {spec.name}", seen=f"x{total}", fix=fix)
-    return f"shufflenet_v2_x{_SHUFFLENET_WIDTHS[total]}"
 
 
 def _scaled_resnet(spec: ModelSpec) -> nn.Module:

@@ -57,11 +57,15 @@ def _unknown(recipe: Recipe) -> list[RecipeError]:
     for role, section in (("teacher", recipe.teacher), ("student", recipe.student)):
         if section.model is None:  # a teacher that is an ONNX file
             continue
-        try:
-            for width in recipe.fit.width if section.width == "auto" and recipe.fit else (section.width,):
-                check_model(section.model, float(width), where=f"{role}.model")
-        except InputError as error:
-            problems.append(_placed(recipe, f"{role}.model", error))
+        fit = recipe.fit if section.width == "auto" else None
+        key = "fit.width" if fit and "width" in fit.model_fields_set else "student.width"
+        widths = [(key, one) for one in fit.width] if fit else []
+        for key, width in [(f"{role}.model", 1.0 if section.width == "auto" else section.width), *widths]:
+            try:
+                check_model(section.model, width, where=key)
+            except InputError as error:
+                problems.append(_placed(recipe, key, error))
+                break
     for name, spec in recipe.targets.items():
         try:
             targets.resolve(name, spec)

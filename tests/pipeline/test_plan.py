@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from edgekd.core import InputError, Measurement, Outcome
+from edgekd.core import InputError, Measurement, Outcome, RecipeError
 from edgekd.pipeline import Control, Runner, Store, make_plan
 from edgekd.pipeline.chain import STAGES, Step, needed_steps, steps
 from edgekd.pipeline.keys import Keys, key_of
@@ -132,3 +132,14 @@ def test_devices_that_cannot_part_all_the_images_there_are_are_told_before_anyth
         require_enough_images(recipe, 70, {"teacher", "distill", "quantize"})
     assert refused.value.fix == "a multiple of 4 that is at most 70, or another compute.devices"
     require_enough_images(recipe, 200, {"teacher", "distill", "quantize"})
+
+
+@pytest.mark.parametrize("changes", [("fit.width=[2, 0.35, 1]",), ()], ids=["a written ladder", "the one that is not written"])
+def test_a_width_that_the_family_does_not_have_is_refused_before_any_rung_is_asked(tmp_path, changes):
+    bound = "gates={benchmark: {cpu: {latency_ms: {p90: {max: 5}}}}}"
+    student = "student={model: shufflenet_v2_x1_0, width: auto}"
+    recipe = loads(RECIPE, "plan.yaml", tmp_path, [bound, student, *changes])
+    with pytest.raises(RecipeError, match="ShuffleNetV2 has no such width") as refused:
+        make_plan(recipe, tmp_path / "store")
+    assert refused.value.fix == "shufflenet_v2_x1_0 takes width 0.5, 1, 1.5, 2"
+    make_plan(loads(RECIPE, "plan.yaml", tmp_path, [bound, student, "fit.width=[2, 0.5, 1]"]), tmp_path / "store")
