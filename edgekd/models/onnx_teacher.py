@@ -7,28 +7,21 @@ are refused. Shape suffixes in this file: B batch, C classes, H W picture, 1 3 a
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import onnxruntime
 import torch
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from numpy.typing import NDArray
-from onnxruntime.capi import onnxruntime_pybind11_state as _binding
 from torch import Tensor, nn
 
 from edgekd.core import InputError
 from edgekd.core.files import disk_problems, write_atomic
+from edgekd.models.onnx_reading import REFUSALS, opened, read_whole, reason, shown
 
 NORMALIZATION = "edgekd.normalization"  # key of the file's metadata; the value: {"mean": [r, g, b], "std": [r, g, b]}
-_REFUSALS: tuple[type[Exception], ...] = (
-    *(kind for kind in vars(_binding).values() if isinstance(kind, type) and issubclass(kind, Exception)),
-    RuntimeError,
-    ValueError,
-)
 _FLOATS = ("tensor(float)", "tensor(float16)", "tensor(double)")
 _TRIED_IMAGES = 4
 
@@ -40,20 +33,8 @@ def adopt_onnx(
 
     None: it takes what the student sees. Raises InputError: no such file, one that onnxruntime refuses, weights elsewhere.
     """
-    if not source.is_file():
-        raise InputError("no such weights file", where=str(source), fix="give the path of an .onnx file")
-    with disk_problems(source):
-        content = source.read_bytes()
-    try:
-        model = onnx.load_model_from_string(content)
-    except DecodeError as error:
-        raise InputError("not an ONNX file, or a damaged one", where=str(source), seen=_reason(error)) from error
-    elsewhere = next((tensor for tensor in _tensors(model) if tensor.data_location == onnx.TensorProto.EXTERNAL), None)
-    if elsewhere is not None:
-        where = next((entry.value for entry in elsewhere.external_data if entry.key == "location"), "another file")
-        fix = f"save it as one file: python -c \"import onnx; onnx.save(onnx.load('{source.name}'), 'whole.onnx')\""
-        raise InputError("the file's weights are in a second file", where=str(source), seen=where, fix=fix)
-    _open(content, source, torch.device("cpu"))
+    content, model = read_whole(source)
+    opened(content, source, torch.device("cpu"))
     others = [entry for entry in model.metadata_props if entry.key != NORMALIZATION]
     del model.metadata_props[:]
     model.metadata_props.extend(others)
@@ -93,13 +74,13 @@ class OnnxTeacher(nn.Module):
         self.given, self.classes = given or path, classes
         with disk_problems(path):
             content = path.read_bytes()
-        self._session = _open(content, self.given, torch.device(device))
+        self._session = opened(content, self.given, torch.device(device))
         self._name, self._batch = _image_input(self._session, preprocessing["image_size"], self.given)
         outputs = self._session.get_outputs()
         if len(outputs) != 1 or outputs[0].type not in _FLOATS:
             fix = "export it with the logits as its one output"
             raise InputError(
-                "an ONNX teacher has one output of real numbers", where=str(self.given), seen=_shown(outputs), fix=fix
+                "an ONNX teacher has one output of real numbers", where=str(self.given), seen=shown(outputs), fix=fix
             )
         own = json.loads(self._session.get_modelmeta().custom_metadata_map.get(NORMALIZATION, "{}"))
         (mean_13, std_13), (own_mean_13, own_std_13) = (
@@ -149,27 +130,9 @@ class OnnxTeacher(nn.Module):
     def _run(self, images: NDArray[np.float32]) -> NDArray[Any]:
         try:
             answers: NDArray[Any] = self._session.run(None, {self._name: images})[0]
-        except _REFUSALS as error:
-            raise InputError("onnxruntime cannot run the ONNX teacher", where=str(self.given), seen=_reason(error)) from error
+        except REFUSALS as error:
+            raise InputError("onnxruntime cannot run the ONNX teacher", where=str(self.given), seen=reason(error)) from error
         return answers
-
-
-def _open(content: bytes, path: Path, device: torch.device) -> onnxruntime.InferenceSession:
-    """As many threads as torch has, which wait without spinning: the two compute in turns."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = torch.get_num_threads(), 1
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.add_session_config_entry("session.x64quantprecision", "1")  # or 8-bit sums saturate on x86 without VNNI
-    options.use_deterministic_compute = True
-    options.log_severity_level = 4  # what goes wrong is raised
-    wanted = {"CUDAExecutionProvider": {"device_id": str(device.index or 0)}} if device.type == "cuda" else {}
-    there = onnxruntime.get_available_providers()
-    providers = [(name, own) for name, own in (wanted | {"CPUExecutionProvider": {}}).items() if name in there]
-    try:
-        return onnxruntime.InferenceSession(content, options, providers=providers)
-    except _REFUSALS as error:
-        fix = "a whole .onnx file of standard operators that this onnxruntime knows"
-        raise InputError("onnxruntime refuses the ONNX file", where=str(path), seen=_reason(error), fix=fix) from error
 
 
 def _image_input(session: onnxruntime.InferenceSession, image_size: Sequence[int], path: Path) -> tuple[str, int | None]:
@@ -178,35 +141,14 @@ def _image_input(session: onnxruntime.InferenceSession, image_size: Sequence[int
     one = inputs[0] if len(inputs) == 1 else None
     if one is None or one.type != "tensor(float)" or len(one.shape) != 4 or not _takes(one.shape[1:2], (3,)):
         fix = "export it for images of three channels, channels first, as float32"
-        raise InputError("an ONNX teacher has one float32 input [N, 3, H, W]", where=str(path), seen=_shown(inputs), fix=fix)
+        raise InputError("an ONNX teacher has one float32 input [N, 3, H, W]", where=str(path), seen=shown(inputs), fix=fix)
     if not _takes(one.shape[2:], image_size):
         fix = "set data.image_size to the teacher's, or export it with a free height and width"
         what = f"the ONNX teacher takes images of another size than data.image_size, {image_size[0]} × {image_size[1]}"
-        raise InputError(what, where=str(path), seen=_shown(inputs), fix=fix)
+        raise InputError(what, where=str(path), seen=shown(inputs), fix=fix)
     return one.name, one.shape[0] if isinstance(one.shape[0], int) else None
 
 
 def _takes(axes: Sequence[int | str | None], sizes: Sequence[int]) -> bool:
     """An axis without a fixed size takes any."""
     return all(not isinstance(axis, int) or axis == size for axis, size in zip(axes, sizes, strict=True))
-
-
-def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Every tensor of the file, those in branches and functions too."""
-    holders: list[Any] = [model.graph, *model.functions]
-    while holders:
-        holder = holders.pop()
-        yield from getattr(holder, "initializer", ())
-        for attribute in (attribute for node in holder.node for attribute in node.attribute):
-            yield from (attribute.t, *attribute.tensors)
-            holders += [attribute.g, *attribute.graphs] if attribute.HasField("g") or attribute.graphs else []
-
-
-def _shown(arguments: Any) -> str:
-    return "; ".join(f"{one.name} {one.type} {one.shape}" for one in arguments) or "none"
-
-
-def _reason(error: Exception) -> str:
-    """In one line. onnxruntime says first where it stopped, in all length, and last why."""
-    line = " ".join(str(error).split())
-    return line if len(line) <= 500 else f"{line[:200]} … {line[-300:]}"
