@@ -18,8 +18,10 @@ from edgekd.device.integrity import sha256_of
 IMAGES = np.random.default_rng(3).normal(size=(7, 3, 8, 8)).astype(np.float32)
 PLAN = {"rounds": 2, "queries": 3, "block": 3, "discard": 2, "round_s": 0.0, "budget_s": 5.0}
 WEAK, STRONG = ["--int8", "--fp16", "--memPoolSize=workspace:64"], ["--stronglyTyped", "--memPoolSize=workspace:64"]
-WORDS = {"8.5.2": WEAK, "8.6.1": [*WEAK, "--skipInference", "--builderOptimizationLevel=3"], "10.3.0": WEAK, "10.13.3": STRONG,
-         "11.1.0": ["--memPoolSize=workspace:64", "--profilingVerbosity=detailed"]}  # fmt: skip
+WORDS = {
+    "8.5.2": WEAK, "8.6.1": [*WEAK, "--skipInference", "--builderOptimizationLevel=3"], "10.0.1": WEAK, "10.3.0": WEAK,
+    "10.13.3": STRONG, "10.16.0": STRONG, "11.1.0": ["--memPoolSize=workspace:64", "--profilingVerbosity=detailed"],
+}  # fmt: skip
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ HERE = Path(__file__).parent
 COMPILER = shutil.which("cc") or shutil.which("gcc")
 NO_COMPILER = "no C compiler here (cc or gcc): the stand-in for CUDA's runtime cannot be built"
 MODULE = HERE / "tensorrt_module"
-VERSIONS = ("8.5.2", "8.6.1", "10.3.0", "10.13.3", "11.1.0")
+VERSIONS = ("8.5.2", "8.6.1", "10.0.1", "10.3.0", "10.13.3", "10.16.0", "11.1.0")
 PLACE = "usr/local/cuda/lib64/libcudart.so"
 
 

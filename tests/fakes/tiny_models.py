@@ -72,6 +72,24 @@ def symmetric_model(path: Path, zero_point: int = 0, op: str | None = None) -> P
     return _save(path, nodes, weights, {}, batch=1, opset=13)
 
 
+def in_half(source: Path, path: Path) -> Path:
+    """A file of the above with float16 inside, scales too, and float32 at its ends, as a strongly typed network is given one."""
+    model = onnx.load(str(source))
+    graph, half, quantized = model.graph, TensorProto.FLOAT16, any(node.op_type == "QuantizeLinear" for node in model.graph.node)
+    for one in graph.initializer:
+        if one.data_type == TensorProto.FLOAT:
+            one.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(one).astype(np.float16), one.name))
+    for node in graph.node:
+        node.input[:] = ["input_half" if name == "input" else name for name in node.input]
+        node.output[:] = ["logits_half" if name == "logits" else name for name in node.output]
+    graph.node.insert(0, helper.make_node("Cast", ["input"], ["input_half"], to=half, name="to_half"))
+    graph.node.append(helper.make_node("Cast", ["logits_half"], ["logits"], to=TensorProto.FLOAT, name="from_half"))
+    model.opset_import[0].version = 19 if quantized else model.opset_import[0].version  # the first with float16 scales
+    model.ir_version = 9 if quantized else model.ir_version
+    onnx.save(model, str(path))
+    return path
+
+
 def int8_model(path: Path, largest_weight: int, **metadata: str) -> Path:
     """Q/DQ around one 1x1 convolution over all pixels, u8 activations (zero point 0) and s8 weights, all of them the largest:
     bright images drive u8 x s8 sums past 16 bits unless the weights are 7-bit. Then the mean of each channel."""

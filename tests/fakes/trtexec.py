@@ -16,7 +16,10 @@ import sys
 import time
 from pathlib import Path
 
-VERSIONS = {"8.2": (8, 2, 1), "8.5": (8, 5, 2), "8.6": (8, 6, 2), "10.3": (10, 3, 0), "10.13": (10, 13, 3), "11": (11, 0, 0)}
+VERSIONS = {
+    "8.2": (8, 2, 1), "8.4": (8, 4, 1), "8.5": (8, 5, 2), "8.6": (8, 6, 2), "10.0": (10, 0, 1), "10.3": (10, 3, 0),
+    "10.13": (10, 13, 3), "10.16": (10, 16, 2), "11": (11, 0, 0),
+}  # fmt: skip
 FAILURES = (
     "hang",
     "killed",
@@ -51,7 +54,7 @@ def engine(model: Path, version: str, capability: str = "8.7") -> bytes:
     import onnx
     import trtexec_model
 
-    return trtexec_model.plan_of(onnx.load(str(model)), VERSIONS[version], capability, detailed=True)
+    return trtexec_model.plan_of(onnx.load(str(model)), VERSIONS[version], capability, {"profilingVerbosity": "detailed"})
 
 
 def main(words):
@@ -136,8 +139,7 @@ class Run:
             self.say("E", "Error[2]: [virtualMemoryBuffer.cpp::resizePhysical::145] Error Code 2: OutOfMemory")
             self.stop("Engine could not be created from network", "Building engine failed", *self.not_created)
         self.timing_cache()
-        detailed = self.taken.get("profilingVerbosity") == "detailed"
-        self.save(trtexec_model.plan_of(model, self.version, self.capability, detailed))
+        self.save(trtexec_model.plan_of(model, self.version, self.capability, self.taken))
         if self.version >= (8, 6):
             self.say("I", "Skipped inference phase since --skipInference is added.")
 
@@ -219,12 +221,12 @@ class Run:
 
     @property
     def not_created(self):
-        or_file = "" if self.version < (8, 5) else " or file"
+        or_file = "" if self.version < (8, 4) else " or file"
         return f"Failed to create engine from model{or_file}.", "Engine set up failed"
 
     def not_loaded(self, said):
         self.say("E", said)
-        if self.version < (8, 5):
+        if self.version < (8, 4):
             self.stop(*self.not_created)
         self.stop("Engine deserialization failed", "Got invalid engine!", "Inference set up failed")
 

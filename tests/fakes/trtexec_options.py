@@ -1,7 +1,7 @@
 """What trtexec's option parser takes, by version; stricter than the real one, which reads past a bad value or two.
 
-Names checked against samples/common/sampleOptions.cpp of NVIDIA/TensorRT at 8.2.1, 8.5.2, v8.6.1, v10.3.0, v10.13.3 and v11.0;
-options edgekd has no use for are left out, so that using one is an error here first.
+Names checked against samples/common/sampleOptions.cpp of NVIDIA/TensorRT at 8.2.1, 8.4.1, 8.5.2, v8.6.1, v10.0.1, v10.3.0,
+v10.13.3, v10.16 and v11.0; options edgekd has no use for are left out, so that using one is an error here first.
 """
 
 import re
@@ -18,10 +18,8 @@ _SINCE_8_2 = {
     "separateProfileRun": FLAG, "dumpProfile": FLAG, "dumpLayerInfo": FLAG, "verbose": FLAG, "workspace": WHOLE,
     "buildOnly": FLAG,
 }  # fmt: skip
-_FROM_8_5 = {
-    "percentile": re.compile(r"\d+(\.\d+)?(,\d+(\.\d+)?)*"), "memPoolSize": re.compile(r"workspace:\d+(\.\d+)?[BKMG]?"),
-    "duration": NUMBER, "warmUp": NUMBER,
-}  # fmt: skip
+_FROM_8_4 = {"memPoolSize": re.compile(r"workspace:\d+(\.\d+)?"), "duration": NUMBER, "warmUp": NUMBER}  # MiB; units came later
+_FROM_8_5 = {"percentile": re.compile(r"\d+(\.\d+)?(,\d+(\.\d+)?)*")}
 _FROM_8_6 = {"skipInference": FLAG, "builderOptimizationLevel": re.compile("[0-5]"), "dumpRawBindingsToFile": FLAG}
 _FROM_10 = {"stronglyTyped": FLAG, "getPlanVersionOnly": FLAG}
 _FROM_11 = {"noCudaGraph": FLAG, "noSpinWait": FLAG, "includeDataTransfers": FLAG}
@@ -31,7 +29,8 @@ _GONE_IN_10, _GONE_IN_11 = ("workspace", "buildOnly"), ("int8", "fp16")
 def options_of(version):
     """{name: what its value must be} of a version such as (8, 2, 1)."""
     known = dict(_SINCE_8_2)
-    for since, added in (((8, 5), _FROM_8_5), ((8, 6), _FROM_8_6), ((10, 0), _FROM_10), ((11, 0), _FROM_11)):
+    additions = ((8, 4), _FROM_8_4), ((8, 5), _FROM_8_5), ((8, 6), _FROM_8_6), ((10, 0), _FROM_10), ((11, 0), _FROM_11)
+    for since, added in additions:
         known.update(added if version >= since else {})
     gone = (*_GONE_IN_10, *_GONE_IN_11) if version >= (11,) else _GONE_IN_10 if version >= (10,) else ()
     return {name: value for name, value in known.items() if name not in gone}

@@ -45,7 +45,7 @@ def _input(trtexec, one, np):
         said = f"Unexpected file size for input file: {path}. Note: Input binding size is: {size} bytes but the file has {has}."
         if has is None:
             said = f"Cannot open file {path}!"
-        if trtexec.version < (8, 6):  # nobody catches it there; 8.2 would even take a short file
+        if trtexec.version < (8, 6):  # nobody catches it there; 8.2 and 8.4 would even take a short file
             print(f"terminate called after throwing an instance of 'std::invalid_argument'\n  what():  {said}", flush=True)
             os.abort()
         trtexec.stop(f"Uncaught exception detected: {said}")
@@ -53,7 +53,7 @@ def _input(trtexec, one, np):
 
 
 def _queries(trtexec, query):
-    """Warm-up by time, then as many as asked for and as long as asked for; 8.2 lists the warm-up's with the others."""
+    """Warm-up by time, then as many as asked for and as long as asked for; up to 8.4 the warm-up's are listed with the others."""
     taken = trtexec.taken
     warm_up, duration = float(taken.get("warmUp", 200)), 1e3 * float(taken.get("duration", 3))
     least, listed, warmed = int(taken.get("iterations", 10)), [], 0
@@ -77,7 +77,7 @@ def _query(start, end, version):
     times = {"startEnqMs": start, "endEnqMs": start, "startH2dMs": start, "endH2dMs": start, "startComputeMs": start,
              "endComputeMs": end, "startD2hMs": end, "endD2hMs": end, "h2dMs": 0, "computeMs": end - start, "d2hMs": 0,
              "latencyMs": end - start}  # fmt: skip
-    return {**times, "endToEndMs": end - start} if version < (8, 5) else times
+    return {**times, "endToEndMs": end - start} if version < (8, 4) else times
 
 
 def _summary(trtexec, times):
@@ -108,7 +108,7 @@ def _exports(trtexec, about, queries):
     if "exportProfile" in trtexec.taken:
         rows = [f'  {{ "count" : {len(queries)} }}']
         for layer in about["layers"]:
-            median = "" if trtexec.version < (8, 5) else '"medianMs" : 0.01, '
+            median = "" if trtexec.version < (8, 4) else '"medianMs" : 0.01, '
             name = json.dumps(layer if isinstance(layer, str) else layer["Name"])
             share = f'{median}"percentage" : {100 / len(about["layers"]):g}'
             rows.append(f', {{ "name" : {name}, "timeMs" : {0.01 * len(queries):g}, "averageMs" : 0.01, {share} }}')

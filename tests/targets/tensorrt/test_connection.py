@@ -23,6 +23,7 @@ from edgekd.targets.tensorrt import connection as module
 from edgekd.targets.tensorrt.connection import TensorrtConnection
 from edgekd.targets.tensorrt.installed import installed
 from edgekd.targets.tensorrt.log import read_log
+from edgekd.targets.tensorrt.plan_header import HEADER_BYTES, plan_header
 from edgekd.targets.transport.local import LocalTransport
 from edgekd.targets.transport.ssh import SshTransport
 
@@ -91,9 +92,13 @@ def student(tmp_path):
     """The int8 file, the float file, one image, and what onnxruntime computes of it."""
     image = np.random.default_rng(0).normal(size=(1, 3, 8, 8)).astype(np.float32)
     int8 = TINY.symmetric_model(tmp_path / "ä b.onnx")
-    session = onnxruntime.InferenceSession(str(int8), providers=["CPUExecutionProvider"])
-    (logits,) = session.run(None, {"input": image})
-    return SimpleNamespace(int8=int8, fp32=TINY.float_model(tmp_path / "f.onnx", batch=1, opset=13), image=image, logits=logits)
+    fp32 = TINY.float_model(tmp_path / "f.onnx", batch=1, opset=13)
+    return SimpleNamespace(int8=int8, fp32=fp32, image=image, logits=answer(int8, image))
+
+
+def answer(model, image):
+    (logits,) = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"]).run(None, {"input": image})
+    return logits
 
 
 @pytest.fixture
@@ -122,8 +127,26 @@ def test_every_version_builds_times_and_answers_as_onnxruntime_does(device, stud
     assert [len(times) for times in measured["rounds"]["int8"]] == [20] and min(measured["rounds"]["int8"][0]) > 0
     assert all(start < end for start, end in measured["spans"]["int8"]) and len(measured["conditions"]["between"]) == 1
     got = connection.infer(built.file, student.image)
-    exact = version in ("8.6", "10.3", "10.13", "11")  # before, outputs are decimals of six digits
+    exact = version not in ("8.2", "8.4", "8.5")  # outputs are decimals of six digits there
     assert got.dtype == np.float32 and np.allclose(got, student.logits, rtol=0 if exact else 1e-5, atol=0)
+
+
+@pytest.mark.parametrize("version", ["10.3", "11"])
+def test_up_to_10_11_float16_is_an_option_and_then_a_file_strongly_typed(device, student, tmp_path, version):
+    connection, files = device.connect(version), {"fp16": student.fp32, "int8+fp16": student.int8}
+    halves = {name: TINY.in_half(path, tmp_path / f"{name}.half.onnx") for name, path in files.items()}
+    by_option = version == "10.3"
+    assert [connection.flavour(name) for name in files] == (["fp32-b1", "trt"] if by_option else ["fp16", "trt-fp16"])
+    built = connection.build(files if by_option else halves)
+    types = {name: {layer["dtype"] for layer in one.layers if layer["op"] in ("Conv", "MatMul")} for name, one in built.items()}
+    assert types == {"fp16": {"float16"}, "int8+fp16": {"int8"}}
+    header = plan_header(built["fp16"].file.read_bytes()[:HEADER_BYTES], "here")
+    assert header.tensorrt[:3] == connection.installed.version[:3]
+    got = connection.infer(built["int8+fp16"].file, student.image)
+    assert np.allclose(got, answer((files if by_option else halves)["int8+fp16"], student.image), rtol=0, atol=1e-6)
+    if by_option:
+        with pytest.raises(InputError, match="cannot read the model"):
+            connection.build({"fp16": halves["fp16"]})
 
 
 @pytest.mark.skipif(not PYTHONS["old"], reason="no Python 3.6 below ~/.pyenv")

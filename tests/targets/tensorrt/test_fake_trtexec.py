@@ -2,8 +2,11 @@
 
 import subprocess
 
+import onnx
 import pytest
+import tiny_models as TINY
 import trtexec
+import trtexec_model
 import trtexec_options
 
 from edgekd.targets.tensorrt import build_flags, infer_flags, layer_flags, timing_flags
@@ -45,19 +48,48 @@ def test_a_word_it_may_not_be_told_is_fatal(version, wrong):
     assert errors(words, version)[0].startswith(said)
 
 
-# From samples/common/sampleOptions.cpp of NVIDIA/TensorRT: which of the six know an option.
+# From samples/common/sampleOptions.cpp of NVIDIA/TensorRT: which of the nine know an option.
+TEN = "10.0 10.3 10.13 10.16"
+EIGHT = "8.2 8.4 8.5 8.6"
 KNOWN = {
-    "workspace": "8.2 8.5 8.6", "buildOnly": "8.2 8.5 8.6", "memPoolSize": "8.5 8.6 10.3 10.13 11",
-    "skipInference": "8.6 10.3 10.13 11", "builderOptimizationLevel": "8.6 10.3 10.13 11", "stronglyTyped": "10.3 10.13 11",
-    "dumpRawBindingsToFile": "8.6 10.3 10.13 11", "int8": "8.2 8.5 8.6 10.3 10.13", "fp16": "8.2 8.5 8.6 10.3 10.13",
-    "noTF32": "8.2 8.5 8.6 10.3 10.13 11", "useCudaGraph": "8.2 8.5 8.6 10.3 10.13 11", "noCudaGraph": "11",
-}  # fmt: skip
+    "workspace": EIGHT,
+    "buildOnly": EIGHT,
+    "memPoolSize": f"8.4 8.5 8.6 {TEN} 11",
+    "skipInference": f"8.6 {TEN} 11",
+    "builderOptimizationLevel": f"8.6 {TEN} 11",
+    "stronglyTyped": f"{TEN} 11",
+    "dumpRawBindingsToFile": f"8.6 {TEN} 11",
+    "int8": f"{EIGHT} {TEN}",
+    "fp16": f"{EIGHT} {TEN}",
+    "noTF32": f"{EIGHT} {TEN} 11",
+    "useCudaGraph": f"{EIGHT} {TEN} 11",
+    "noCudaGraph": "11",
+}
 
 
 @pytest.mark.parametrize("option", KNOWN)
 def test_options_come_and_go_with_the_versions_that_have_them(option):
     having = [name for name, version in trtexec.VERSIONS.items() if option in trtexec_options.options_of(version)]
     assert having == KNOWN[option].split()
+
+
+@pytest.mark.parametrize(
+    ("words", "since"), [("--percentile=50,90", (8, 5)), ("--warmUp=0.5", (8, 4)), ("--duration=1.5", (8, 4))]
+)
+def test_values_are_of_the_kinds_each_version_reads(words, since):
+    taking = [version for version in EVERY if not errors(["--loadEngine=e", words], version)]
+    assert taking == [version for version in EVERY if version >= since]
+
+
+def test_a_strongly_typed_file_that_mixes_types_without_a_cast_is_refused(tmp_path):
+    path = TINY.in_half(TINY.float_model(tmp_path / "f.onnx", batch=1, opset=13), tmp_path / "h.onnx")
+    assert trtexec_model.accepted(str(path), (11, 0, 0), {})
+    model = onnx.load(str(path))
+    model.graph.node[1].input[0] = "input"  # past its Cast: float32 meets float16 weights
+    onnx.save(model, str(path))
+    with pytest.raises(trtexec_model.Refused) as refused:
+        trtexec_model.accepted(str(path), (11, 0, 0), {})
+    assert "types of the file" in refused.value.text
 
 
 @pytest.mark.parametrize(("version", "number"), [("8.2", "v8201]"), ("10.13", "v101303] [b9]")])
