@@ -4,6 +4,7 @@ from edgekd.core.artifact import Artifact
 from edgekd.core.canonical import canonical_json, digest
 from edgekd.core.errors import (
     DeviceError,
+    DeviceMemoryError,
     EdgekdError,
     EnvironmentProblem,
     InputError,
@@ -20,6 +21,7 @@ from edgekd.core.statistics import over_rounds, paired_drop, percentile_over_rou
 __all__ = [
     "Artifact",
     "DeviceError",
+    "DeviceMemoryError",
     "EdgekdError",
     "EnvironmentProblem",
     "Gate",

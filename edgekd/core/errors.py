@@ -5,6 +5,7 @@
     │   └── RecipeError         2  bad recipe, with file:line:column and the snippet
     ├── EnvironmentProblem      5  this machine: missing extra, runtime, disk, memory
     ├── DeviceError             6  a device: unreachable, timed out, refused the build, misbehaving
+    │   └── DeviceMemoryError   6  the device has too little memory for the model
     ├── IntegrityError          7  hash, signature, unsafe file
     ├── LockedError             8  run, store or measuring lock held
     └── Interrupted             129/130/143
@@ -84,6 +85,12 @@ class EnvironmentProblem(EdgekdError):
 class DeviceError(EdgekdError):
     code = "device"
     exit_code = 6
+
+
+class DeviceMemoryError(DeviceError):
+    """What the device was to build or run does not go into its memory: it says something about the model too."""
+
+    code = "device-memory"
 
 
 class IntegrityError(EdgekdError):

@@ -29,6 +29,7 @@ MARKER = "edgekd-workdir"  # a file in every work folder; nothing is deleted in 
 KEPT = (MARKER, "edgekd.pyz")
 _MOST_REQUEST_BYTES = 1 << 20
 _GRACE_S = 2
+_OF_A_MODEL = ("build", "measure", "round", "infer")
 # Each a module of this package with build(request, files), timed(request, files, sample) and infer(request, files).
 _BACKENDS = {"onnxruntime": "onnxverbs", "trtexec": "trtexec", "tensorrt": "tensorrt"}
 
@@ -54,7 +55,7 @@ def _told(error, verb):
     """The problem behind an exception that nobody expected."""
     if isinstance(error, MemoryError):
         fix = "close other programs, or choose a smaller model or batch"
-        return Problem("device", "out of memory", where=verb, fix=fix)
+        return Problem("device-memory" if verb in _OF_A_MODEL else "device", "out of memory", where=verb, fix=fix)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         fix = "delete files on the device, or give it a larger disk"
         return Problem("device", "the device's disk is full", verb, error.filename, fix)

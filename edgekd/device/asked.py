@@ -5,13 +5,14 @@ import contextlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 
 from . import children
-from .problem import Problem, one_line
+from .problem import Problem, device_code, one_line
 
 AGENT = "edgekd.pyz"  # in every work folder
 _GRACE_S, _TICK_S = 10.0, 1.0
@@ -51,8 +52,10 @@ def raise_told(answer):
         raise Problem("device", "%s failed" % answer["name"], seen="its log is in the reply")
     status = answer["status"]
     ended = "was not done in time" if status is None else "ended with status %d and without a reply" % status
-    fix = "out of memory? See the kernel's log (dmesg)" if status == -9 else None
-    raise Problem("device", "%s %s" % (answer["name"], ended), seen=one_line(answer["stderr"][-300:]) or "nothing", fix=fix)
+    killed = status == -signal.SIGKILL
+    fix = "out of memory? See the kernel's log (dmesg)" if killed else None
+    code = "device-memory" if killed else device_code(answer["stderr"])
+    raise Problem(code, "%s %s" % (answer["name"], ended), seen=one_line(answer["stderr"][-300:]) or "nothing", fix=fix)
 
 
 def _ended(child, most_s, begun, tick):

@@ -221,8 +221,10 @@ class Runtime:
             name, words = (getattr(self._library, one)(code) or b"?" for one in ("cudaGetErrorName", "cudaGetErrorString"))
             seen = "%s: %s (%d)" % (name.decode("utf-8", "replace"), words.decode("utf-8", "replace"), code)
             sizes = ["%d bytes" % one for one in arguments[1:2] if function.__name__ in ("cudaMalloc", "cudaHostAlloc")]
-            what = "the GPU is out of memory" if code == _OUT_OF_MEMORY else "CUDA refuses %s" % function.__name__
-            raise Problem("device", what, " ".join([function.__name__] + sizes), seen, _FIXES.get(code))
+            kind, what = "device", "CUDA refuses %s" % function.__name__
+            if code == _OUT_OF_MEMORY:
+                kind, what = "device-memory", "the GPU is out of memory"
+            raise Problem(kind, what, " ".join([function.__name__] + sizes), seen, _FIXES.get(code))
         return code
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from . import probe
 from .onnxmeta import read_metadata
-from .problem import Problem, one_line
+from .problem import Problem, device_code, one_line
 
 
 def open_session(path, threads=1, optimised=True, profile_prefix=None, own_process=False) -> Any:
@@ -43,7 +43,7 @@ def open_session(path, threads=1, optimised=True, profile_prefix=None, own_proce
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except refusals as error:
-        raise Problem("device", "onnxruntime refuses the model", where=str(path), seen=one_line(error))
+        raise Problem(device_code(str(error)), "onnxruntime refuses the model", where=str(path), seen=one_line(error))
 
 
 def session_config(path, identity):
@@ -159,7 +159,7 @@ def _outputs(session, feed):
     try:
         return session.run(None, feed)[0]
     except refusals as error:
-        raise Problem("device", "onnxruntime refuses the input", seen=one_line(error))
+        raise Problem(device_code(str(error)), "onnxruntime refuses the input", seen=one_line(error))
 
 
 def _runtime():

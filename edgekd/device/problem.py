@@ -1,8 +1,10 @@
 """Problem: what went wrong on a device, told to a person. It crosses the wire as JSON; a host makes its own error kinds of it."""
 
+import re
 from typing import Any, Dict
 
-EXIT_CODES = {"bug": 1, "input": 2, "environment": 5, "device": 6, "integrity": 7, "locked": 8}
+EXIT_CODES = {"bug": 1, "input": 2, "environment": 5, "device": 6, "device-memory": 6, "integrity": 7, "locked": 8}
+_NO_ROOM = re.compile(r"(?i)out ?of ?memory|memory ?allocation|failed to allocate memory|could not be allocated|bad[ _]alloc")
 
 
 class Problem(Exception):
@@ -21,6 +23,11 @@ class Problem(Exception):
 
     def as_json(self) -> Dict[str, Any]:
         return {"code": self.code, "what": self.what, "where": self.where, "seen": self.seen, "fix": self.fix}
+
+
+def device_code(words) -> str:
+    """Of a runtime that refused a model with these words: "device-memory" where it lacked memory, else "device"."""
+    return "device-memory" if _NO_ROOM.search(words or "") else "device"
 
 
 def one_line(error, most=300):

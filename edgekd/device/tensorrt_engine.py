@@ -6,7 +6,7 @@ I/O may be float32 or float16; arrays outside are float32. TensorRT is told addr
 import contextlib
 
 from . import plan_header
-from .problem import Problem
+from .problem import Problem, device_code
 from .tensorrt_build import created
 from .tensorrt_log import version
 
@@ -16,7 +16,7 @@ _NUMPY = {"FLOAT": "float32", "HALF": "float16"}  # trt.nptype raises for some t
 class Engine(contextlib.ExitStack):
     """With: the engine of a plan file, its stream and, once bound, its buffers.
 
-    Raises Problem "device": another version's, another GPU's, damaged, out of memory, inputs or outputs we cannot serve.
+    Raises Problem "device": another version's, another GPU's, damaged, inputs or outputs we cannot serve; "device-memory".
     """
 
     def __init__(self, trt, cuda, logger, path):
@@ -164,7 +164,9 @@ class Engine(contextlib.ExitStack):
             raise self._problem(what, self._logger.last_errors(self._since))
 
     def _problem(self, what, seen):
-        return Problem("device", what, self._path, seen or "TensorRT gives no reason", "build the engine again, on this device")
+        return Problem(
+            device_code(seen), what, self._path, seen or "TensorRT gives no reason", "build the engine again, on this device"
+        )
 
     def _release(self):
         """In the order TensorRT asks for: the context, the engine, the runtime."""

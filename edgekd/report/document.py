@@ -21,7 +21,8 @@ class _Part(BaseModel):
 
 
 class ErrorPart(_Part):
-    code: str = Field(description="kind of error: input, recipe, environment, device, integrity, locked, interrupted, bug")
+    code: str = Field(description="kind of error: input, recipe, environment, device, device-memory, integrity, locked,"
+                      " interrupted, bug")  # fmt: skip
     what: str
     where: str | None = None
     seen: str | None = Field(None, description="the value met")

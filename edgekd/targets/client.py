@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgekd.core import DeviceError, EdgekdError, EnvironmentProblem, IntegrityError
+from edgekd.core import DeviceError, DeviceMemoryError, EdgekdError, EnvironmentProblem, IntegrityError
 from edgekd.core.files import disk_problems, sha256_of
 from edgekd.device import build_zipapp
+from edgekd.device.problem import device_code
 from edgekd.targets.fits import require_fits
 from edgekd.targets.jetson.identity import describe
 from edgekd.targets.plan import MeasuringPlan
@@ -34,6 +35,7 @@ MARKER = "edgekd-workdir"  # the agent deletes nothing in a folder without this 
 LOCK_WAIT_S = 600.0
 _GRACE_S = 10.0  # beyond the agent's own deadline: it says what happened, the host only that nothing was heard
 _PROBE_S, _CLEAN_S = 30.0, 60.0
+_OF_A_MODEL = ("build", "measure", "infer")
 _SAME = ("machine", "arch", "module", "soc", "compute_capability", "tensorrt", "power_mode")  # while a connection lasts
 
 
@@ -42,7 +44,8 @@ class Built:
     """A model as it will run on the target. file: what runs, on this machine; an engine, or the ONNX file itself.
 
     layers: what was executed, or is to be: {"op", "name", "provider", "dtype"}. peak_memory_mb: None where the device does not
-    tell. log: what the builder said, "" where nothing is built. reused: the device had it already.
+    tell. log: what the builder said, "" where nothing is built. reused: the device had it already. removed: what the device
+    removed of its older engines to make room for this one, in words.
     """
 
     file: Path
@@ -52,12 +55,13 @@ class Built:
     layers: Sequence[Mapping[str, Any]]
     log: str = ""
     reused: bool = False
+    removed: str = ""
 
 
 class Connection(ABC):
     """An agent in reach, and what a runtime does there. Every method may raise DeviceError (unreachable, hung, died, garbage,
-    refused), EnvironmentProblem (no such runtime there), IntegrityError (files changed on the way), LockedError (another
-    measurement runs)."""
+    refused), DeviceMemoryError where the device lacked memory for a model, EnvironmentProblem (no such runtime there),
+    IntegrityError (files changed on the way), LockedError (another measurement runs)."""
 
     _found: Mapping[str, Any] | None = None  # by the last probe, of _SAME
 
@@ -131,7 +135,12 @@ class Connection(ABC):
         token = secrets.token_hex(8)
         content = json.dumps({**request, "workdir": self._transport.workdir, "deadline_s": deadline_s}).encode()
         answer = self._transport.call(["agent", verb, "--token", token], content, deadline_s + _GRACE_S)
-        reply = reply_of(answer, token, self._where(verb), deadline_s)
+        try:
+            reply = reply_of(answer, token, self._where(verb), deadline_s)
+        except DeviceMemoryError as killed:
+            if verb in _OF_A_MODEL:
+                raise
+            raise DeviceError(killed.what, where=killed.where, seen=killed.seen, fix=killed.fix) from None
         if "error" not in reply:
             return reply
         error = EdgekdError.from_json(reply["error"])
@@ -205,7 +214,10 @@ def _no_reply(answer: Answer, where: str, deadline_s: float) -> DeviceError:
                            seen=said, fix=fix)  # fmt: skip
     if answer.status < 0:
         name = signal.Signals(-answer.status).name if -answer.status in set(signal.Signals) else f"signal {-answer.status}"
-        fix = "out of memory? See the kernel's log (dmesg)" if name == "SIGKILL" else "try another onnxruntime version"
+        if name == "SIGKILL" or device_code(said) == DeviceMemoryError.code:
+            fix = "out of memory? See the kernel's log (dmesg)"
+            return DeviceMemoryError(f"the agent was killed by {name}", where=where, seen=said, fix=fix)
+        fix = "try another onnxruntime version"
         return DeviceError(f"the agent was killed by {name}", where=where, seen=said, fix=fix)
     return DeviceError(f"the agent gave no reply and ended with status {answer.status}", where=where, seen=said)
 

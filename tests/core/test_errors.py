@@ -22,8 +22,8 @@ KINDS = [
 def test_exit_codes_are_those_of_the_table():
     codes = {kind.__name__: kind.exit_code for kind in KINDS if kind is not Interrupted}
     assert codes == {
-        "EdgekdError": 1, "InputError": 2, "RecipeError": 2, "EnvironmentProblem": 5, "DeviceError": 6, "IntegrityError": 7,
-        "LockedError": 8,
+        "EdgekdError": 1, "InputError": 2, "RecipeError": 2, "EnvironmentProblem": 5, "DeviceError": 6, "DeviceMemoryError": 6,
+        "IntegrityError": 7, "LockedError": 8,
     }  # fmt: skip
     assert [Interrupted(number).exit_code for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)] == [129, 130, 143]
 

@@ -181,7 +181,7 @@ def test_each_round_is_timed_in_a_process_of_its_own_and_all_are_told(measuring,
 
 def test_a_round_whose_process_is_killed_is_the_devices_trouble(measuring):
     done = measuring("os.kill(os.getpid(), 9)")
-    assert (done.error["code"], done.status) == ("device", 0)
+    assert (done.error["code"], done.status) == ("device-memory", 0)
     assert done.error["what"] == "round 1 ended with status -9 and without a reply" and "memory" in done.error["fix"]
 
 

@@ -172,7 +172,7 @@ def test_out_of_memory_says_how_much_was_asked_for(fake, gpu):
     runtime = fake(FAKE_CUDA_MEMORY="1000")
     with pytest.raises(Problem, match="out of memory") as refused, runtime.device_memory(4096):
         pass
-    assert (refused.value.where, refused.value.code) == ("cudaMalloc 4096 bytes", "device")
+    assert (refused.value.where, refused.value.code) == ("cudaMalloc 4096 bytes", "device-memory")
     assert "cudaErrorMemoryAllocation" in refused.value.seen and "smaller batch" in refused.value.fix
 
 

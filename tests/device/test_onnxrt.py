@@ -72,6 +72,20 @@ def test_what_is_no_model_is_refused_in_words(tmp_path, content, code):
     assert (refused.value.code, refused.value.where) == (code, str(tmp_path / "m.onnx"))
 
 
+def test_a_model_that_does_not_go_into_memory_is_refused_as_such(tmp_path):
+    """Its activations ask for more than the address space of a process, so that onnxruntime's own words are met."""
+    onnx = pytest.importorskip("onnx")
+    helper, kinds = onnx.helper, onnx.TensorProto
+    nodes = [helper.make_node("Expand", ["input", "size"], ["large"]), helper.make_node("Relu", ["large"], ["output"])]
+    values = [helper.make_tensor_value_info(name, kinds.FLOAT, [1, 1, 1, 1]) for name in ("input", "output")]
+    size = helper.make_tensor("size", kinds.INT64, [4], [1, 64, 1 << 20, 1 << 20])
+    graph = helper.make_graph(nodes, "large", values[:1], [values[1]], [size])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), tmp_path / "m.onnx")
+    with pytest.raises(Problem, match="refuses the input") as refused:
+        onnxrt.build(tmp_path / "m.onnx", threads=1)
+    assert refused.value.code == "device-memory" and "allocate memory" in refused.value.seen
+
+
 def test_an_input_of_another_shape_is_refused_in_words(tiny, tmp_path):
     session = onnxrt.open_session(tiny.float_model(tmp_path / "m.onnx"))
     for attempt in (lambda x: onnxrt.run(session, x), lambda x: onnxrt.query(session, x)):

@@ -307,7 +307,8 @@ def test_a_failure_while_running_is_told_and_everything_is_released(device, tiny
     device.start(**settings)
     with pytest.raises(Problem, match=what) as refused:
         device.infer(engine, [IMAGES])
-    assert refused.value.code == "device" and seen in (refused.value.seen or "")
+    memory = "emory" in seen  # what is short of it says something about the model
+    assert refused.value.code == ("device-memory" if memory else "device") and seen in (refused.value.seen or "")
     assert device.gpu.complaints() == []
     made = ("cudaMalloc", "cudaHostAlloc", "cudaStreamCreateWithFlags")
     assert device.gpu.calls().count(made[2]) - device.gpu.calls().count("cudaStreamDestroy") == 0

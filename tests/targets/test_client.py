@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edgekd import targets
-from edgekd.core import DeviceError, EdgekdError, EnvironmentProblem, InputError, IntegrityError, LockedError
+from edgekd.core import DeviceError, DeviceMemoryError, EdgekdError, EnvironmentProblem, InputError, IntegrityError, LockedError
 from edgekd.device.lock import measuring_lock
 from edgekd.targets import MeasuringPlan, Reach, calm, client, connect, float_layers
 from edgekd.targets.transport import Answer
@@ -117,13 +117,31 @@ def test_an_agent_killed_by_a_signal_is_named(local, monkeypatch, name):
     with connect(local, Reach()) as connection, pytest.raises(DeviceError, match=f"killed by {name}") as refused:
         connection.probe()
     assert (refused.value.exit_code, refused.value.seen, refused.value.where) == (6, "last words", "cpu: probe")
+    assert type(refused.value) is DeviceError  # whatever it died of: no model was there
+
+
+@pytest.mark.parametrize(
+    ("end", "kind"),
+    [
+        ("os.kill(os.getpid(), signal.SIGKILL)", DeviceMemoryError),
+        ('os.write(2, b"what():  std::bad_alloc"); os.kill(os.getpid(), signal.SIGABRT)', DeviceMemoryError),
+        ("os.kill(os.getpid(), signal.SIGABRT)", DeviceError),
+        ("os.kill(os.getpid(), signal.SIGTERM)", DeviceError),
+        ("raise SystemExit(3)", DeviceError),
+    ],
+)
+def test_an_agent_that_dies_for_want_of_memory_with_a_model_says_something_about_the_model(local, models, monkeypatch, end, kind):
+    scripted(monkeypatch, end)
+    with connect(local, Reach()) as connection, pytest.raises(DeviceError) as refused:
+        connection.build(models)
+    assert type(refused.value) is kind and refused.value.exit_code == 6
 
 
 def test_an_agent_killed_from_outside_while_it_measures(local, models, images):
     """The real agent, found by its folder and killed with -9 by another process."""
     with measuring_lock(120), connect(local, Reach()) as connection:  # while we hold the lock, it waits, and can be found
         killer = subprocess.Popen([sys.executable, "-c", KILLER, connection._transport.workdir])
-        with pytest.raises(DeviceError, match="killed by SIGKILL") as refused:
+        with pytest.raises(DeviceMemoryError, match="killed by SIGKILL") as refused:
             connection.measure(models, images[:1], QUICK, lock_wait_s=60)
         assert killer.wait(30) == 0
     assert "out of memory" in refused.value.fix

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from edgekd.core import DeviceError, EdgekdError, EnvironmentProblem, InputError
+from edgekd.core import DeviceError, DeviceMemoryError, EdgekdError, EnvironmentProblem, InputError
 
 REBUILD = "delete the engine and build it again on this device: an engine runs only where, and with what, it was built"
 MEMORY = "stop the desktop and what else uses memory (CPU and GPU share it), or leave the builder a smaller workspace"
@@ -59,11 +59,17 @@ _INSTALLATION = (
     Rule(r"error while loading shared libraries: (?P<it>[^:]+)", "trtexec lacks a library on the device: {it}",
          "install TensorRT of this JetPack whole (sudo apt install tensorrt)", EnvironmentProblem),
 )  # fmt: skip
+# Warnings by which TensorRT passes over ways to run a layer; where none is left, memory is what it lacked.
+NO_ROOM = Rule(r"insuff?icient memory on requested size|memory is insufficient to use tactic",
+               "the device is out of memory: TensorRT had no room to try the ways it has to run a layer", MEMORY,
+               DeviceMemoryError)  # fmt: skip
+NO_KERNEL = "Could not find any implementation for node"
 _MEMORY_AND_KERNELS = (
     Rule(r"Requested amount of GPU memory \((?P<it>\d+) bytes\) could not be allocated",
-         "the device is out of memory: {it} bytes were asked for", MEMORY),
-    Rule(r"(?i)out ?of ?memory|could not be allocated|std::bad_alloc|allocator error", "the device is out of memory", MEMORY),
-    Rule(r"Could not find any implementation for node (?P<it>.+?)\.?\)?$", "TensorRT has no way to run node {it}",
+         "the device is out of memory: {it} bytes were asked for", MEMORY, DeviceMemoryError),
+    Rule(r"(?i)out ?of ?memory|could not be allocated|std::bad_alloc|allocator error|Cannot allocate memory"
+         r"|NvMapMemAlloc\w*: \d+ error 12\b", "the device is out of memory", MEMORY, DeviceMemoryError),
+    Rule(NO_KERNEL + r" (?P<it>.+?)\.?\)?$", "TensorRT has no way to run node {it}",
          "leave this layer in float, or give the builder more workspace; some int8 patterns have no kernel in some versions"),
 )  # fmt: skip
 _MODELS = (

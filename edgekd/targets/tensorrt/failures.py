@@ -9,8 +9,8 @@ import re
 import signal
 from collections.abc import Sequence
 
-from edgekd.core import DeviceError, EdgekdError, EnvironmentProblem, InputError
-from edgekd.targets.tensorrt.failure_texts import CAUSES, CONSEQUENCES, MEMORY, REBUILD, Rule
+from edgekd.core import DeviceError, DeviceMemoryError, EdgekdError, EnvironmentProblem, InputError
+from edgekd.targets.tensorrt.failure_texts import CAUSES, CONSEQUENCES, MEMORY, NO_KERNEL, NO_ROOM, REBUILD, Rule
 from edgekd.targets.tensorrt.log import TrtexecLog, read_log
 from edgekd.targets.tensorrt.plan_header import plan_header
 
@@ -28,7 +28,8 @@ def failure_of(log_text: str, status: int | None, where: str) -> EdgekdError:
     # Of plain messages what follows on further lines: it may be an error's that came in between.
     troubles = "\n".join(line.text.partition("\n")[2] if line.level in ("I", "V") else line.text for line in log.lines)
     # Warnings of a build that went on say less than the error that ended it; a consequence says less than any of them.
-    for rules, searched in ((CAUSES, errors), (CAUSES, troubles), (CONSEQUENCES, troubles)):
+    short = (((NO_ROOM,), troubles),) if NO_KERNEL in errors else ()
+    for rules, searched in (*short, (CAUSES, errors), (CAUSES, troubles), (CONSEQUENCES, troubles)):
         if found := _known(rules, searched, where):
             return found
     return _by_status(log, log_text, status, where)
@@ -81,7 +82,7 @@ def _by_status(log: TrtexecLog, log_text: str, status: int | None, where: str) -
         return DeviceError("the connection to the device broke", where=where, seen=last, fix="run the same command again")
     if number == signal.SIGKILL:
         what = "trtexec was killed, as the kernel does when memory runs out"
-        return DeviceError(what, where=where, seen=last, fix=f"see dmesg on the device; {MEMORY}")
+        return DeviceMemoryError(what, where=where, seen=last, fix=f"see dmesg on the device; {MEMORY}")
     if number is not None:
         name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
         if number not in (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE):

@@ -3,7 +3,7 @@
 import pytest
 import trtexec_files as FILES
 
-from edgekd.core import DeviceError, EnvironmentProblem, InputError
+from edgekd.core import DeviceError, DeviceMemoryError, EnvironmentProblem, InputError
 from edgekd.targets.tensorrt import failure_of, judged
 
 ENGINE = b"ftrt" + bytes(60)
@@ -14,7 +14,7 @@ KINDS = {
     "int8_flag_missing": (InputError, "int8 was not asked for", "int8 is not configured in the builder", "precision: int8"),
     "no_engine": (DeviceError, "cannot open the engine", "Error opening engine file: absent.engine", "build it again"),
     "no_model": (DeviceError, "cannot read the model's file", "absent.onnx", "Run the same command again"),
-    "oom": (DeviceError, "out of memory", "emory", "smaller workspace"),
+    "oom": (DeviceMemoryError, "out of memory", "emory", "smaller workspace"),
     "other_device_engine": (DeviceError, "for another GPU (compute capability", "generated on an incompatible device",
                             "build it again"),
     "other_version_engine": (DeviceError, "by another TensorRT (its format is", "Version tag does not match", "build it again"),
@@ -74,7 +74,8 @@ def test_a_run_that_passed_is_none_if_its_status_its_verdict_or_its_file_says_ot
 def test_a_process_that_gave_no_verdict_is_told_by_its_status_with_its_last_lines(status, what, fix):
     text = HEAD + "[11/22/2026-05:50:55] [I] one\n[11/22/2026-05:50:55] [I] two\n"
     error = failure_of(text, status, "jetson")
-    assert type(error) is DeviceError and error.seen == "one | two"
+    kind = DeviceMemoryError if what.startswith("killed") else DeviceError
+    assert type(error) is kind and error.seen == "one | two"
     assert what in error.what and fix in error.fix
 
 
@@ -97,8 +98,9 @@ def test_a_text_nobody_knows_is_shown_as_it_is():
         ("The engine plan file is not compatible with this version of TensorRT, expecting library version 10.3.0.30 got 8.6.2.3, "
          "please rebuild.", DeviceError, "built by TensorRT 8.6.2.3; this is 10.3.0.30"),
         ("Error Code 1: Serialization (Version tag does not match.)", DeviceError, "by another TensorRT"),
-        ("Error Code 2: OutOfMemory (no further information)", DeviceError, "out of memory"),
-        ("terminate called after throwing an instance of 'std::bad_alloc'", DeviceError, "out of memory"),
+        ("Error Code 2: OutOfMemory (no further information)", DeviceMemoryError, "out of memory"),
+        ("terminate called after throwing an instance of 'std::bad_alloc'", DeviceMemoryError, "out of memory"),
+        ("NvMapMemAllocInternalTagged: 1075072515 error 12", DeviceMemoryError, "out of memory"),
         ("Error Code 10: Internal Error (Could not find any implementation for node Conv_0 + Relu_1.)", DeviceError,
          "no way to run node Conv_0 + Relu_1"),
         ("Unsupported ONNX data type: DOUBLE (11)", InputError, "a data type"),
@@ -178,3 +180,13 @@ def test_a_free_dimension_that_became_one_is_refused():
     )
     with pytest.raises(InputError, match="free dimension"):
         judged(HEAD + line + PASS, 0, "jetson", engine=ENGINE)
+
+
+def test_a_layer_without_a_kernel_is_want_of_memory_only_where_ways_to_run_it_were_passed_over_for_it():
+    skipped = "[11/22/2026-05:50:54] [W] [TRT] Skipping tactic 3 due to insuficient memory on requested size of 538 detected.\n"
+    no_kernel = "[11/22/2026-05:50:55] [E] Error[10]: [a.cpp] (Could not find any implementation for node Conv_0.)\n"
+    short, other = failure_of(HEAD + skipped + no_kernel, 1, "jetson"), failure_of(HEAD + no_kernel, 1, "jetson")
+    assert (type(short), type(other)) == (DeviceMemoryError, DeviceError)
+    assert "insuficient memory" in short.seen
+    assert type(failure_of(HEAD + skipped, 1, "jetson")) is DeviceError  # a warning that a build went on after
+    assert type(failure_of(HEAD, 137, "jetson")) is DeviceMemoryError
