@@ -4,7 +4,7 @@
                                               /timing-<sha256>.cache     what the builder learned, for the next build
 
 A folder is filled aside and renamed as a whole, its sidecar written last: one that a killed build left is never taken for an
-engine, and the next build removes it.
+engine, and the next build removes it. All together stay below engine_space.MOST_BYTES.
 """
 
 import contextlib
@@ -15,6 +15,7 @@ import os
 import shutil
 import tempfile
 
+from . import engine_space
 from .integrity import sha256_of, write_aside
 from .problem import Problem
 
@@ -63,38 +64,49 @@ def building(timing_key, model_bytes):
     busy = os.open(os.path.join(folder, _BUSY), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(busy, fcntl.LOCK_EX)  # until this process ends: no other takes the folder for a dead build's
-        learned = _timing(timing_key)
-        if os.path.isfile(learned):
-            shutil.copyfile(learned, os.path.join(folder, TIMING))
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copyfile(_timing(timing_key), os.path.join(folder, TIMING))
         yield folder
     finally:
         os.close(busy)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def keep(folder, sidecar, timing_key, build_s):
-    """Make a folder with a finished engine the one that ``find`` finds. Returns (folder, record) as ``find`` does.
+def reused(sidecar, files):
+    """What ``handed_over`` gives of the engine built under exactly this sidecar, which nobody removes meanwhile; None: none."""
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(_locked(fcntl.LOCK_SH))
+        except OSError:  # nothing was ever built here, or it cannot be read: building tells
+            return None
+        found = find(sidecar)
+        if found:
+            engine_space.used(_home(), found[0])
+        return handed_over(found, files) if found else None
+
+
+def keep(folder, sidecar, timing_key, build_s, files):
+    """Make a folder with a finished engine the one that ``find`` finds, and make room for it. Returns what ``handed_over`` gives
+    of it, with "removed": {"engines", "bytes"} that were used least recently.
 
     Where another process was faster its engine stays: the one that was measured must be the one that ships.
     """
-    if os.path.isfile(os.path.join(folder, TIMING)):
-        os.replace(os.path.join(folder, TIMING), _timing(timing_key))
     content = json.dumps(told(folder, sidecar, build_s)[1], sort_keys=True).encode()
     write_aside(os.path.join(folder, _SIDECAR), lambda file: file.write(content))
-    kept = os.path.join(_home(), _digest(sidecar))
-    home = os.open(_home(), os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(home, fcntl.LOCK_EX)
+    home, kept = _home(), os.path.join(_home(), _digest(sidecar))
+    with _locked(fcntl.LOCK_EX):
+        if os.path.isfile(os.path.join(folder, TIMING)):
+            os.replace(os.path.join(folder, TIMING), _timing(timing_key))
+            engine_space.used(home, _timing(timing_key))
         if not find(sidecar):
             shutil.rmtree(kept, ignore_errors=True)  # something is there, and it is no whole engine
             os.unlink(os.path.join(folder, _BUSY))
             os.rename(folder, kept)
-    finally:
-        os.close(home)
-    found = find(sidecar)
-    if not found:
-        raise Problem("device", "the engine that was built cannot be read back", kept, fix="check the device's disk")
-    return found
+        found = find(sidecar)
+        if not found:
+            raise Problem("device", "the engine that was built cannot be read back", kept, fix="check the device's disk")
+        engine_space.used(home, kept)
+        return dict(handed_over(found, files), removed=engine_space.shrink(home, kept))
 
 
 def told(folder, sidecar, build_s):
@@ -128,6 +140,23 @@ def _copied(source, name, files):
     with open(source, "rb") as content:
         write_aside(target, lambda file: shutil.copyfileobj(content, file))
     return files.kept(target)
+
+
+def kept_here():
+    """{"engines", "bytes", "most_bytes"} of what this device keeps; None where there is nothing."""
+    kept = engine_space.size(_home())
+    return dict(kept, most_bytes=engine_space.MOST_BYTES) if kept["bytes"] else None
+
+
+@contextlib.contextmanager
+def _locked(how):
+    """With: the folder of engines, shared by those who read or alone for who changes it."""
+    home = os.open(_home(), os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(home, how)
+        yield
+    finally:
+        os.close(home)
 
 
 def _home():

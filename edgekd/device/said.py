@@ -6,7 +6,7 @@ Nothing here changes the device, needs a password or waits for one; everything i
 import os
 import re
 
-from . import sensors, trtexec
+from . import engine_cache, sensors, trtexec
 from .system import as_root, ask_all, below_root, program, read
 
 _ASK_S = 15.0
@@ -31,7 +31,7 @@ _BUSY = 0.05  # of one CPU
 def said(versions):
     """The raw texts, {what: text}. versions: {package: version} of the Python this runs in."""
     found = {name: next(filter(None, map(read, paths)), None) for name, paths in _FILES.items()}
-    found.update(trtexec=trtexec.find(), tensorrt_python=versions.get("tensorrt"))
+    found.update(trtexec=trtexec.find(), tensorrt_python=versions.get("tensorrt"), engines=engine_cache.kept_here())
     before = sensors.processes()
     answers = {name: text.strip("\n") for name, (_, text) in ask_all(_questions(found["trtexec"]), _ASK_S).items()}
     found.update(answers, trtexec_banner=_banner(answers.get("trtexec_banner", "")))

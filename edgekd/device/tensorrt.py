@@ -81,9 +81,9 @@ def _warm_up(queries, models):
 
 
 def _built(model, files):
-    found, source = engine_cache.find(model["sidecar"]), files.checked(model["onnx"])
-    if found:
-        return dict(engine_cache.handed_over(found, files), reused=True, status=0)
+    source, there = files.checked(model["onnx"]), engine_cache.reused(model["sidecar"], files)
+    if there:
+        return dict(there, reused=True, status=0)
     trt, runtime = tensorrt_log.module(), cuda.load()  # first of all a driver, so that its absence is told in plain words
     with engine_cache.building(model["timing_key"], os.path.getsize(source)) as folder:
         begun = time.monotonic()
@@ -91,8 +91,8 @@ def _built(model, files):
         build_s = round(time.monotonic() - begun, 3)
         if not made:
             return engine_cache.failed(os.path.join(folder, engine_cache.LOG), 1, build_s, files)
-        kept = engine_cache.keep(folder, model["sidecar"], model["timing_key"], build_s)
-    return dict(engine_cache.handed_over(kept, files), reused=False, status=0)
+        kept = engine_cache.keep(folder, model["sidecar"], model["timing_key"], build_s, files)
+    return dict(kept, reused=False, status=0)
 
 
 def _make(trt, runtime, source, words, folder):

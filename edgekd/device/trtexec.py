@@ -79,9 +79,9 @@ def infer(request, files):
 
 
 def _built(name, model, request, files):
-    found, source = engine_cache.find(model["sidecar"]), files.checked(model["onnx"])
-    if found:
-        return dict(engine_cache.handed_over(found, files), reused=True, status=0)
+    source, there = files.checked(model["onnx"]), engine_cache.reused(model["sidecar"], files)
+    if there:
+        return dict(there, reused=True, status=0)
     with engine_cache.building(model["timing_key"], os.path.getsize(source)) as folder:
         log, engine = os.path.join(folder, engine_cache.LOG), os.path.join(folder, engine_cache.ENGINE)
         start = time.monotonic()
@@ -98,10 +98,10 @@ def _built(name, model, request, files):
             return engine_cache.failed(loaded, status, build_s, files)
         profile = os.path.exists(os.path.join(folder, engine_cache.PROFILE))
         if _has_list(folder, engine_cache.LAYERS, "Layers") and (not profile or _has_list(folder, engine_cache.PROFILE)):
-            kept = engine_cache.keep(folder, model["sidecar"], model["timing_key"], build_s)
+            kept = engine_cache.keep(folder, model["sidecar"], model["timing_key"], build_s, files)
         else:  # the host says why; what it cannot use must not be found again
-            kept = engine_cache.told(folder, model["sidecar"], build_s)
-        return dict(engine_cache.handed_over(kept, files), reused=False, status=status)
+            kept = engine_cache.handed_over(engine_cache.told(folder, model["sidecar"], build_s), files)
+        return dict(kept, reused=False, status=status)
 
 
 def _infer_one(row, engine, log, request, files):

@@ -22,6 +22,8 @@ def build(model: Path, asked: OnDevice, output: Path, say: Callable[[str], None]
     with opened(asked, [file]) as (device, make):
         say(f"building {file.path.name}" if device.target.builds_engines else f"opening {file.path.name}")
         made, probed = make(0), device.probe()
+        if made.built.removed:
+            say(made.built.removed)
         about = described(device, probed)
         files = _kept(device, made, about, output) if isinstance(device, TensorrtConnection) else {}
     return {"schema": 1, "verdict": None, "exit_code": 0, "error": None, **about, "model": made.as_json(),

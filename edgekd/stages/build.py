@@ -12,7 +12,7 @@ from edgekd import targets
 from edgekd.core import Artifact, Measurement, Outcome
 from edgekd.core.files import link_or_copy, write_atomic
 from edgekd.stages.context import Context
-from edgekd.stages.on_target import ENGINE, files_for, resolved
+from edgekd.stages.on_target import ENGINE, files_for, resolved, say_removed
 
 
 def run(context: Context) -> Outcome:
@@ -43,7 +43,7 @@ def run(context: Context) -> Outcome:
         ),
         {
             "model": path.name, "float_layers": [layer["name"] for layer in floating], "identity": identity,
-            **_why_float(context, target),
+            **_why_float(context, target), **say_removed(context, built),
         },
     )  # fmt: skip
 

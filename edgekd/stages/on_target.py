@@ -35,6 +35,14 @@ def files_for(target: targets.Target, identity: Mapping[str, Any], made: Input) 
     return {precision: made.path(flavour) for precision, flavour in wanted.items()}
 
 
+def say_removed(context: Context, built: Mapping[str, targets.Built]) -> dict[str, str]:
+    """Tell what the device removed of its older engines; the same as a note to keep, if there is any."""
+    told = "; ".join(f"{precision}: {one.removed}" for precision, one in built.items() if one.removed)
+    if told:
+        context.say({"done": 1, "total": 1, "note": told})
+    return {"removed": told} if told else {}
+
+
 def what_runs(target: targets.Target, identity: Mapping[str, Any], export: Input, build: Input) -> dict[str, Path]:
     """{precision: the file that runs}: the engines that ``build`` made on the device, or the ONNX files themselves."""
     files = files_for(target, identity, export)

@@ -12,7 +12,7 @@ from edgekd import targets
 from edgekd.core import Measurement, Outcome
 from edgekd.stages.context import Context
 from edgekd.stages.latency import Rounds, keep_timing, times, timing_facts
-from edgekd.stages.on_target import files_for, plan_of, resolved
+from edgekd.stages.on_target import files_for, plan_of, resolved, say_removed
 
 # Less than a benchmark takes: this asks whether it is possible at all.
 ROUND_S, ATTEMPTS, PAUSE_S = 0.2, 4, 2.0
@@ -52,7 +52,7 @@ def run(context: Context) -> Outcome:
             Measurement("size_mb", built.size_mb, "MB", 1, conditions=facts),
             *_peak(built.peak_memory_mb, {**facts, "of": "the whole process"}),
         ),
-        {"model": path.name, "suspect": list(suspect), "cut_short": cut_short},
+        {"model": path.name, "suspect": list(suspect), "cut_short": cut_short, **say_removed(context, made)},
     )
 
 

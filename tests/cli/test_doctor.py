@@ -146,6 +146,13 @@ def test_a_jetson_is_known_and_its_runtime_power_clocks_and_rails_told(jetson):
     assert {"ssh", "host key", "python", "agent", "numpy", "onnxruntime", "groups", "disk"} <= set(there)
 
 
+def test_how_much_its_engines_take_is_told(jetson):
+    assert jetson.ask()[2]["engines"]["seen"] == "none kept yet"
+    kept = jetson_root.write(jetson.sshd.home, ".cache/edgekd/engines/0a/engine.plan", "x" * 3_000_000)
+    seen = jetson.ask()[2]["engines"]["seen"]
+    assert kept.exists() and seen.startswith("1 kept in ~/.cache/edgekd/engines, 3 MB of at most 2,147; ")
+
+
 def test_a_jetson_without_tensorrt_gets_the_command_and_the_rest_of_the_table(jetson):
     (jetson.root / "usr/src/tensorrt/bin/trtexec").unlink()
     (jetson.root / "usr/bin/dpkg-query").unlink()

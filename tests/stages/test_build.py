@@ -4,9 +4,11 @@ import json
 
 import pytest
 
+from edgekd import targets
 from edgekd.core import Outcome
 from edgekd.recipe import loads
 from edgekd.stages import Context, Input, build
+from edgekd.stages.on_target import say_removed
 
 RECIPE = """\
 edgekd: 1
@@ -46,3 +48,14 @@ def test_an_unconnected_device_gets_the_files_of_its_precision_and_the_commands(
     assert {one["model"] for one in document["engines"]} == {f"student.{flavour}.onnx" for flavour in files}
     text = (folder / "ENGINES.txt").read_text()
     assert all(" ".join(one["command"]) in text for one in document["engines"])
+
+
+def test_what_a_device_removed_for_new_engines_is_said_and_kept_in_the_notes(tmp_path):
+    said = []
+    recipe = loads(RECIPE.replace("DEVICE", "orin-nano").replace("PRECISION", "int8"), "device.yaml", tmp_path)
+    context = Context(recipe, tmp_path, say=said.append)
+    quiet = targets.Built(tmp_path, 0.1, 2.5, 70.0, [])
+    full = targets.Built(tmp_path, 0.1, 2.5, 70.0, [], removed="the device removed 3 older engines")
+    assert say_removed(context, {"fp32": quiet}) == {} and said == []
+    assert say_removed(context, {"fp32": quiet, "int8": full}) == {"removed": "int8: the device removed 3 older engines"}
+    assert said[0]["note"] == "int8: the device removed 3 older engines"

@@ -55,7 +55,7 @@ def measured(tmp_path, monkeypatch):
         def measure_calmly(device, models, example, plan, **options):
             asked.update(options, models={name: path.name for name, path in models.items()}, plan=plan, example=example)
             rounds = {name: SLOW if name == "fp32" else FAST for name in models}
-            return {"rounds": rounds, "conditions": {}, "set_aside": []}, tuple(suspect)
+            return {"rounds": rounds, "turns": [1] * 6, "conditions": {}, "set_aside": []}, tuple(suspect)
 
         monkeypatch.setattr(targets, "connect", connect)
         monkeypatch.setattr(targets, "measure_calmly", measure_calmly)

@@ -55,7 +55,7 @@ def _judged(
     needed = None if is_gpu or is_jetson else ENVIRONMENT
     checks = [*before, *(_module(name, told.get(name, _NOBODY), python, needed) for name in ("numpy", "onnxruntime"))]
     if is_gpu or is_jetson:
-        checks.append(_tensorrt(probed, said) if probed else _unknown("tensorrt", ENVIRONMENT))
+        checks += [_tensorrt(probed, said), _engines(said)] if probed else [_unknown("tensorrt", ENVIRONMENT)]
     name = known.name if known else None if is_jetson else "linux"
     checks.append(_device(identity, known, name))
     if is_jetson:
@@ -122,6 +122,16 @@ def _tensorrt(probed: Mapping[str, Any], said: Mapping[str, Any]) -> Check:
     )
     seen = f"{version}, driven by {here.by}" + (rest if here.version < (11,) else "")
     return _there("tensorrt", "ok", seen, code=ENVIRONMENT)
+
+
+def _engines(said: Mapping[str, Any]) -> Check:
+    """What is kept so that nothing is built twice; it is bounded, and may be removed."""
+    kept = said.get("engines")
+    if not isinstance(kept, Mapping):
+        return _there("engines", "ok", "none kept yet")
+    taken, most = kept["bytes"] / 1e6, kept["most_bytes"] / 1e6
+    seen = f"{kept['engines']} kept in ~/.cache/edgekd/engines, {taken:,.0f} MB of at most {most:,.0f}; removing them is safe"
+    return _there("engines", "ok", seen)
 
 
 def _device(identity: Mapping[str, Any], known: Profile | None, name: str | None) -> Check:

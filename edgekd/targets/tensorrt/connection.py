@@ -173,7 +173,8 @@ class TensorrtConnection(Connection):
             layers = with_times(layers, read_profile(self._text(reply["profile"]), where))
         peaks = [peak for peak in (log.peak_cpu_mib, log.peak_gpu_mib) if peak is not None]
         memory_mb = round(sum(peaks) * _MIB, 1) if peaks else None
-        return Built(engine, reply["build_s"], engine.stat().st_size / 1e6, memory_mb, layers, log_text, reply["reused"])
+        size_mb, removed = engine.stat().st_size / 1e6, in_words(reply.get("removed"))
+        return Built(engine, reply["build_s"], size_mb, memory_mb, layers, log_text, reply["reused"], removed)
 
     def _put_engine(self, path: Path) -> dict[str, str]:
         return self._put(f"engine-{sha256_of(path)[:16]}.plan", path)
@@ -233,6 +234,13 @@ def busy_s(times: list[float], log: TrtexecLog) -> float:
 def launched(logs: Iterable[TrtexecLog]) -> str:
     """How a model's queries were launched: trtexec goes on without the CUDA graph it was asked for, and says so."""
     return "enqueue" if any("no-cuda-graph" in log.concerns for log in logs) else "graph"
+
+
+def in_words(removed: Mapping[str, int] | None) -> str:
+    """What the device removed to make room, {"engines", "bytes"}; "" for nothing."""
+    if not removed or not removed["bytes"]:
+        return ""
+    return f"the device removed {removed['engines']} older engines, {removed['bytes'] / 1e6:,.0f} MB, least recently used first"
 
 
 def _head(path: Path | None) -> bytes:

@@ -412,3 +412,18 @@ def test_a_python_module_that_is_not_driven_is_not_said_to_be_missing(in_python)
     with pytest.raises(EnvironmentProblem, match="is one that edgekd does not drive") as refused:
         installed({"said": {"tensorrt_python": in_python}}, "here")
     assert refused.value.seen == in_python
+
+
+def test_what_a_device_removed_to_make_room_is_told_in_words(device, student, monkeypatch):
+    connection = device.connect()
+    asked = connection._call
+
+    def full(verb, request, deadline_s):
+        reply = asked(verb, request, deadline_s)
+        reply["models"]["int8"]["removed"] = {"engines": 3, "bytes": 812_000_000}
+        return reply
+
+    assert connection.build({"int8": student.int8})["int8"].removed == ""
+    monkeypatch.setattr(connection, "_call", full)
+    told = connection.build({"int8": student.int8})["int8"].removed
+    assert told == "the device removed 3 older engines, 812 MB, least recently used first"
