@@ -4,7 +4,6 @@ everything else real: the chain, ssh, the agent, Python's calls of TensorRT and 
 import json
 import os
 import subprocess
-import sys
 
 import fake_gpu
 import jetson_root
@@ -24,10 +23,7 @@ def board(tmp_path):
     gpu = fake_gpu.FakeGpu(fake_gpu.compiled(tmp_path), tmp_path)
     jetson_root.orin_nano_super(gpu.root)
     jetson_root.tegrastats(gpu.root)
-    (tmp_path / "installed/tensorrt-10.3.0.dist-info").mkdir(parents=True)
-    python = gpu.python(sys.executable, FAKE_CUDA_CAPABILITY="87")
-    python.write_text(python.read_text().replace(f"'{fake_gpu.MODULE}'", f"'{fake_gpu.MODULE}:{tmp_path / 'installed'}'"))
-    return python
+    return gpu.python(FAKE_CUDA_CAPABILITY="87")
 
 
 def test_an_engine_goes_from_the_device_into_the_bundle_and_proves_itself_there(tmp_path, sshd, board):

@@ -1,8 +1,10 @@
 """A device without a network through the whole chain: a kit of the run, run on a fake Jetson by itself, and its reply judged."""
 
+import shutil
 import subprocess
 import sys
 
+import fake_gpu
 import pytest
 import trtexec
 from jetson_root import write
@@ -41,21 +43,56 @@ NAMES = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with the run of a recipe and the kit of it."""
+    folder = tmp_path_factory.mktemp("made")
+    (folder / "kit.yaml").write_text(RECIPE)
+    assert document_of(edgekd("pipeline", "kit.yaml", "--json", cwd=folder, before=IN_A_HURRY))["unmeasured"] == ["jetson"]
+    kit = edgekd("kit", "runs/kit", "--target", "jetson", cwd=folder, before=IN_A_HURRY)
+    assert kit.returncode == 0, kit.stdout + kit.stderr
+    assert "2 of 359 test images, for TensorRT 8.2 to 11.1" in kit.stdout
+    assert "edgekd pipeline kit.yaml --reply jetson-reply.zip" in kit.stdout
+    return folder
+
+
 @pytest.fixture
-def run(tmp_path):
-    (tmp_path / "kit.yaml").write_text(RECIPE)
+def run(made, tmp_path):
+    """Runs edgekd in a copy of that folder, which is ``tmp_path``."""
+    shutil.copytree(made, tmp_path, symlinks=True, dirs_exist_ok=True)
     return lambda *words: edgekd(*words, cwd=tmp_path, before=IN_A_HURRY)
 
 
-def test_a_kit_takes_the_place_of_a_way_to_the_device(run, tmp_path):
-    assert document_of(run("pipeline", "kit.yaml", "--json"))["unmeasured"] == ["jetson"]
-    made = run("kit", "runs/kit", "--target", "jetson")
-    assert made.returncode == 0, made.stdout + made.stderr
-    assert "2 of 359 test images, for TensorRT 8.2 to 11.1" in made.stdout
-    assert "edgekd pipeline kit.yaml --reply jetson-reply.zip" in made.stdout
+def an_orin_nano(root):
+    write(root, "proc/sys/kernel/arch", "aarch64\n")
+    write(root, "proc/device-tree/compatible", "nvidia,p3767-0005\0nvidia,tegra234\0")
 
-    write(tmp_path / "root", "proc/sys/kernel/arch", "aarch64\n")
-    write(tmp_path / "root", "proc/device-tree/compatible", "nvidia,p3767-0005\0nvidia,tegra234\0")
+
+def test_a_device_with_pythons_tensorrt_and_no_trtexec_answers_the_same_kit(run, tmp_path):
+    if fake_gpu.COMPILER is None:
+        pytest.skip(fake_gpu.NO_COMPILER)
+    gpu = fake_gpu.FakeGpu(fake_gpu.compiled(tmp_path), tmp_path)
+    an_orin_nano(gpu.root)
+    bare = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"}
+    command = [gpu.python("10.3.0", FAKE_CUDA_CAPABILITY="87"), "-E", "jetson-kit.pyz"]
+    there = subprocess.run(command, cwd=tmp_path, env=bare, capture_output=True, text=True, timeout=300, check=False)
+    assert there.returncode == 0, there.stdout + there.stderr
+    assert gpu.calls("cudaGraphLaunch") and gpu.complaints() == []
+
+    judged = run("pipeline", "kit.yaml", "--reply", "jetson-reply.zip", "--json")
+    document = document_of(judged)
+    assert (judged.returncode, document["verdict"], document["unmeasured"]) == (0, "PASS", []), judged.stdout + judged.stderr
+    measured = {
+        one["name"]: {each["name"]: each for each in one["measurements"]} for one in document["stages"] if one.get("target")
+    }
+    assert {stage: set(found) for stage, found in measured.items()} == NAMES
+    latency = measured["benchmark"]["latency_ms.p50"]["conditions"]
+    assert (latency["via"], latency["tensorrt"], latency["by"]) == ("the Python API", "10.3.0", "a kit, on the device alone")
+    assert measured["build"]["layers.float"]["value"] == 0 and measured["benchmark"]["parity.top1_agreement"]["value"] == 1
+
+
+def test_a_kit_takes_the_place_of_a_way_to_the_device(run, tmp_path):
+    an_orin_nano(tmp_path / "root")
     trtexec.install(tmp_path / "root", "10.3")
     bare = {"EDGEKD_DEVICE_ROOT": str(tmp_path / "root"), "HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
     there = subprocess.run([sys.executable, "-S", "-E", "jetson-kit.pyz"], cwd=tmp_path, env=bare, capture_output=True, text=True,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import shutil
-import stat
 import subprocess
+import sys
+import sysconfig
+import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -38,15 +40,20 @@ class FakeGpu:
         return {"EDGEKD_DEVICE_ROOT": str(self.root), "FAKE_CUDART": str(self.library), "FAKE_CUDA_LOG": str(self._log),
                 "FAKE_TENSORRT_VERSION": tensorrt, **settings}  # fmt: skip
 
-    def python(self, executable: str, tensorrt: str = "10.3.0", **settings: str) -> Path:
-        """An interpreter that has the module, as a device's own one has: ``executable`` told where it is."""
-        path = self.root.parent / "python"
-        variables = {**self.environment(tensorrt, **settings), "PYTHONPATH": str(MODULE), "PYTHONDONTWRITEBYTECODE": "1"}
-        exports = "".join(f"export {name}='{value}'\n" for name, value in variables.items())
-        # Without the -E it is given, which would ignore PYTHONPATH.
-        path.write_text(f'#!/bin/sh\n{exports}[ "$1" = -E ] && shift\nexec "{executable}" "$@"\n')
-        path.chmod(path.stat().st_mode | stat.S_IXUSR)
-        return path
+    def python(self, tensorrt: str = "10.3.0", **settings: str) -> Path:
+        """An interpreter that has TensorRT installed, as a device's own one has: a virtual environment with the packages of this
+        one. Its processes have the variables, wherever they were started from."""
+        folder, paths = Path(tempfile.mkdtemp(prefix="python-", dir=self.root.parent)), sysconfig.get_paths()
+        site = folder / Path(paths["purelib"]).relative_to(sys.prefix)
+        (site / f"tensorrt-{tensorrt}.dist-info").mkdir(parents=True)
+        variables = self.environment(tensorrt, **settings)
+        first = f"import os, sys; os.environ.update({variables!r}); sys.dont_write_bytecode = True"
+        (site / "device.pth").write_text("\n".join((first, paths["purelib"], str(MODULE), str(HERE))) + "\n")
+        (folder / "bin").mkdir()
+        base = Path(sys._base_executable)  # type: ignore[attr-defined]
+        (folder / "pyvenv.cfg").write_text(f"home = {base.parent}\n")
+        (folder / "bin/python").symlink_to(base)
+        return folder / "bin/python"
 
     def calls(self, name: str | None = None) -> list[str]:
         """What the library was called for, or complained of, in order; of one name alone."""

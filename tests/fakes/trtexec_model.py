@@ -96,10 +96,9 @@ def layer_names(model):
 
 def layers_of(model, version, half):
     """As --exportLayerInfo lists them in detail. half: whether an option let the builder take float16 for what is float32."""
-    import onnx
-    from onnx import TensorProto
+    from onnx import TensorProto, shape_inference
 
-    graph = onnx.shape_inference.infer_shapes(model).graph
+    graph = shape_inference.infer_shapes(model).graph
     kinds = {one.name: one.type.tensor_type.elem_type for one in (*graph.value_info, *graph.input, *graph.output)}
     made, listed = {node.output[0]: node for node in model.graph.node}, []
     for name, node in _listed(model):

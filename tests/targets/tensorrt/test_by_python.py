@@ -35,12 +35,11 @@ def library(tmp_path_factory):
 def reached(library, tmp_path, monkeypatch):
     """A connection to a device of one version; its agent runs under an interpreter that has the stand-ins."""
     monkeypatch.setattr(module, "WARM_UP_S", 0.1)
-    gpu, executable = fake_gpu.FakeGpu(library, tmp_path), sys.executable
-    transports = []
+    gpu, transports = fake_gpu.FakeGpu(library, tmp_path), []
 
     def reach(version="10.3.0", **settings):
         settings = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1", **settings}
-        monkeypatch.setattr(sys, "executable", str(gpu.python(executable, version, **settings)))
+        monkeypatch.setattr(sys, "executable", str(gpu.python(version, **settings)))
         transports.append(LocalTransport())
         connection = TensorrtConnection(TARGET, transports[-1])
         connection.installed = Installed((*map(int, version.split(".")), 1), "tensorrt", describe({}))
@@ -55,7 +54,8 @@ def test_build_time_and_infer_through_the_agent(reached, tmp_path):
     connect, gpu = reached
     connection, path = connect("10.13.3"), tiny.float_model(tmp_path / "m.onnx", batch=1)
     built = connection.build({"fp16": path, "fp32": path})
-    assert not built["fp16"].reused and "&&&& PASSED edgekd.tensorrt" in built["fp16"].log and built["fp16"].layers
+    assert not built["fp16"].reused and "&&&& PASSED edgekd.tensorrt" in built["fp16"].log
+    assert {layer["dtype"] for layer in built["fp32"].layers} == {"float"}
     assert connection.build({"fp16": path})["fp16"].reused
     measured = connection.measure({name: one.file for name, one in built.items()}, IMAGES[:1], PLAN)
     assert measured["facts"]["via"] == "the Python API" and connection.most_images() is None

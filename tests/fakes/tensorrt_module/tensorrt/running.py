@@ -55,7 +55,7 @@ class ICudaEngine:
         import onnxruntime
 
         self._session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-        self._about, self._logger, self._counted, self._contexts = about, logger, counted, [0]
+        self._about, self._model, self._logger, self._counted, self._contexts = about, model, logger, counted, [0]
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         self._tensors = {one.name: (one, mode) for mode, kind in (("INPUT", inputs), ("OUTPUT", outputs)) for one in kind}
         counted[0] += 1
@@ -103,10 +103,13 @@ class EngineInspector:
 
     def get_engine_information(self, format):
         assert format.name == "JSON"
-        layers = ["Conv_0", "Gemm_1"]
-        if self._engine._about.get("detailed"):
-            layers = [{"Name": name, "LayerType": "CaskConvolution", "Inputs": [], "Outputs": []} for name in layers]
-        return json.dumps({"Layers": layers, "Bindings": list(self._engine._tensors), "Flags": self._engine._about.get("flags")})
+        import onnx
+        import trtexec_model
+
+        about, model = self._engine._about, onnx.load_from_string(self._engine._model)
+        half = "FP16" in about["flags"]
+        layers = trtexec_model.layers_of(model, version(), half) if about["detailed"] else trtexec_model.layer_names(model)
+        return json.dumps({"Layers": layers, "Bindings": list(self._engine._tensors), "Flags": about["flags"]})
 
 
 class IExecutionContext:
