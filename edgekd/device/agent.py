@@ -166,8 +166,8 @@ def _build(request):
 def _measure(request):
     backend, files = _backend(request), Files(request["workdir"])
     with contextlib.ExitStack() as held:
-        waited_s = held.enter_context(measuring_lock(float(request["lock_wait_s"])))
-        locked = held.enter_context(clocks.locked(request.get("clocks")))
+        lock = held.enter_context(measuring_lock(float(request["lock_wait_s"])))
+        locked = held.enter_context(clocks.locked(request.get("clocks"), lock.handle))
         cooled = cool.down(request.get("cool_down"))
         lines = held.enter_context(tegrastats.sampled(request.get("tegrastats")))
         before = probe.conditions()
@@ -177,7 +177,7 @@ def _measure(request):
                   "threads": request["threads"], "cpus": len(os.sched_getaffinity(0)),
                   "waited_share": timed.pop("waited_share")}  # fmt: skip
     return dict(timed, conditions=conditions, clocks=locked, cooled=cooled, tegrastats=_written(lines, files),
-                waited_for_lock_s=round(waited_s, 1))  # fmt: skip
+                waited_for_lock_s=round(lock.waited_s, 1))  # fmt: skip
 
 
 def _round(request):

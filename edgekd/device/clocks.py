@@ -4,20 +4,24 @@ The power mode is never changed: that may ask for a reboot.
 """
 
 import contextlib
+import glob
 import os
 import shutil
 import tempfile
 
 from . import guardian
 from .problem import Problem, one_line
-from .system import as_root, ask, program
+from .system import as_root, ask, program, read
 
 _STORE_S = 60.0
 
 
 @contextlib.contextmanager
-def locked(asked):
+def locked(asked, lock=None):
     """Locks the clocks when asked is "lock". Yields {"asked", "locked_by_us", "restored"}; "restored" is known after the block.
+
+    lock: the handle of the measuring lock, which is then held until the clocks are back, whoever is killed: else the next
+    measurement might store our locked clocks as the device's own.
 
     Raises Problem: no jetson_clocks, no right to use it, or clocks that could not be locked or put back.
     """
@@ -28,14 +32,17 @@ def locked(asked):
     path = program("jetson_clocks")
     if path is None:
         raise Problem("device", "there is no jetson_clocks: the clocks cannot be locked", "clocks: lock", fix="clocks: as-is")
-    folder = tempfile.mkdtemp(prefix="edgekd-clocks-", dir=_without_blanks())
+    here, mine = _without_blanks(), "edgekd-clocks-%s-" % read("/proc/sys/kernel/random/boot_id")[:8]
+    for left in sorted(glob.glob(os.path.join(glob.escape(here), mine + "*"))):
+        _mend(path, left)
+    folder = tempfile.mkdtemp(prefix=mine, dir=here)
     restore = as_root([path, "--restore", os.path.join(folder, "before")])
     try:
         _store(path, os.path.join(folder, "before"))
-        keeper = guardian.start(as_root([path]), restore, folder)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+    keeper = guardian.start(as_root([path]), restore, folder, () if lock is None else (lock,))
     trouble = None
     try:
         answer = keeper.stdout.readline().decode("utf-8", "replace").strip()
@@ -47,8 +54,23 @@ def locked(asked):
         trouble = _end(keeper, restore, folder)
         told["restored"] = trouble is None
     if trouble:
-        fix = "on the device: sudo %s --restore %s, or reboot" % (path, os.path.join(folder, "before"))
-        raise Problem("device", "the clocks could not be put back", path, trouble, fix)
+        raise _not_back(path, os.path.join(folder, "before"), trouble)
+
+
+def _mend(path, folder):
+    """Put back what an agent stored since the last boot and nobody restored: it was killed, and its guardian as well."""
+    stored = os.path.join(folder, "before")
+    if os.lstat(folder).st_uid != os.geteuid() or not os.path.isfile(stored):
+        return
+    trouble = guardian.trouble(as_root([path, "--restore", stored]))
+    if trouble:
+        raise _not_back(path, stored, trouble)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _not_back(path, stored, trouble):
+    fix = "on the device: sudo %s --restore %s, or reboot" % (path, stored)
+    return Problem("device", "the clocks could not be put back", path, trouble, fix)
 
 
 def _store(path, file):
@@ -70,8 +92,7 @@ def _end(keeper, restore, folder):
     answer = keeper.stdout.read().decode("utf-8", "replace").split("\n")
     keeper.stdout.close()
     if keeper.wait() < 0:
-        status, text = ask(restore, _STORE_S)
-        answer = [guardian.RESTORED if status == 0 and "Error" not in text else text]
+        answer = [guardian.trouble(restore) or guardian.RESTORED]
         if answer == [guardian.RESTORED]:
             shutil.rmtree(folder, ignore_errors=True)
     return None if guardian.RESTORED in answer else one_line(" ".join(answer))

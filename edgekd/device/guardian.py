@@ -11,6 +11,9 @@ import signal
 import subprocess
 import sys
 
+from . import children
+from .problem import one_line
+
 LOCKED, RESTORED = "locked", "restored"
 _PROGRAM_S = 60.0
 _RUN = (
@@ -18,8 +21,9 @@ _RUN = (
 )
 
 
-def start(lock, restore, folder):
+def start(lock, restore, folder, keep=()):
     """A running guardian (subprocess.Popen). lock, restore: words of programs. folder: of the stored clocks, removed at the end.
+    keep: file descriptors that stay open as long as it runs.
 
     It writes a line on stdout after each: LOCKED, then RESTORED, or what the program said instead. Close its stdin to restore.
     """
@@ -30,7 +34,7 @@ def start(lock, restore, folder):
     work = json.dumps({"lock": lock, "restore": restore, "folder": folder})
     return subprocess.Popen(
         [sys.executable, "-E", "-c", _RUN, here, package, work], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, start_new_session=True, cwd="/",
+        stderr=subprocess.DEVNULL, start_new_session=True, cwd="/", pass_fds=keep,
     )  # fmt: skip
 
 
@@ -38,25 +42,31 @@ def main(work):
     work = json.loads(work)
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # for its children too: a restore is never interrupted
-    _tell(_trouble(work["lock"]) or LOCKED)
+    _tell(trouble(work["lock"]) or LOCKED)
     while os.read(0, 4096):
         pass
-    trouble = _trouble(work["restore"])
-    if not trouble:
+    said = trouble(work["restore"])
+    if not said:
         shutil.rmtree(work["folder"], ignore_errors=True)
-    _tell(trouble or RESTORED)
+    _tell(said or RESTORED)
 
 
-def _trouble(words):
-    """None, or what a program said that did not do its work: jetson_clocks ends with 0 after most errors."""
+def trouble(words):
+    """None, or what a program said that did not do its work: jetson_clocks ends with 0 after most errors. It dies with us: what
+    restores in our place must not be overtaken. (Behind sudo the kernel does not kill it.)"""
     try:
-        done = subprocess.run(
-            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=_PROGRAM_S, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return " ".join(str(error).split())
-    text = " ".join(done.stdout.decode("utf-8", "replace").split())
-    return None if done.returncode == 0 and "Error" not in text else "status %d: %s" % (done.returncode, text)
+        child = children.start(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    except OSError as error:
+        return one_line(error)
+    try:
+        said, status = child.communicate(timeout=_PROGRAM_S)[0], child.returncode
+    except subprocess.TimeoutExpired:
+        said, status = b"it does not end", None
+    finally:
+        children.end(child)
+        child.stdout.close()
+    text = said.decode("utf-8", "replace")
+    return None if status == 0 and "Error" not in text else one_line("status %s: %s" % (status, text))
 
 
 def _tell(line):

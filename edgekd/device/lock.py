@@ -1,5 +1,7 @@
-"""The measuring lock: one for the machine, so that two benchmarks never time each other. It dies with its holder (flock)."""
+"""The measuring lock: one for the machine, so that two benchmarks never time each other. It dies with its holder (flock),
+and with whom that handed its handle on to."""
 
+import collections
 import contextlib
 import fcntl
 import json
@@ -11,10 +13,12 @@ from .problem import Problem
 PATH = "/tmp/edgekd-measuring.lock"  # one path for every user and every run of this machine
 POLL_S = 0.05
 
+Held = collections.namedtuple("Held", ["waited_s", "handle"])  # seconds; the file descriptor that holds it
+
 
 @contextlib.contextmanager
 def measuring_lock(wait_s=0.0, path=PATH):
-    """Hold the machine's measuring lock, waiting up to ``wait_s`` seconds. Yields the seconds waited.
+    """Hold the machine's measuring lock, waiting up to ``wait_s`` seconds. Yields Held.
 
     Raises Problem "locked", naming the holder; "environment" where the file cannot be opened.
     """
@@ -32,7 +36,7 @@ def measuring_lock(wait_s=0.0, path=PATH):
                 time.sleep(POLL_S)
         waited = time.monotonic() - start
         _sign(handle)
-        yield waited
+        yield Held(waited, handle)
     finally:
         os.close(handle)
 

@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import jetson_root as JETSON
 import pytest
 
 from edgekd.device import Problem, build_zipapp, clocks, guardian
+from edgekd.device.lock import measuring_lock
 
 
 @pytest.fixture
@@ -56,18 +58,19 @@ AGENT = """
 import os, sys, threading, time
 sys.path.insert(0, sys.argv[1])
 from edgekd_device import agent, clocks
+from edgekd_device.lock import measuring_lock
 deadline = float(sys.argv[2])
 if deadline:
     agent._watch("measure", deadline, lambda error: None)
-with clocks.locked("lock"):
+with measuring_lock(0, sys.argv[3]) as held, clocks.locked("lock", held.handle):
     print("measuring", flush=True)
     time.sleep(60)
 """
 
 
-def start(root, deadline=0.0, **options):
+def start(root, deadline=0.0, lock=None, **options):
     (root / "edgekd.pyz").write_bytes(build_zipapp())
-    command = [sys.executable, "-c", AGENT, str(root / "edgekd.pyz"), str(deadline)]
+    command = [sys.executable, "-c", AGENT, str(root / "edgekd.pyz"), str(deadline), lock or str(root / "own-lock")]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True, **options)
 
 
@@ -121,6 +124,67 @@ def test_an_agent_killed_while_it_locks_cannot_leave_a_lock_behind(root):
     wait_for(root, ALL)
     wait_until_empty(root / "tmp")
     assert state.read_text() == "unlocked\n"
+
+
+def guardian_of(agent):
+    children = Path(f"/proc/{agent.pid}/task/{agent.pid}/children").read_text().split()
+    (keeper,) = [int(one) for one in children if b".guardian" in Path(f"/proc/{one}/cmdline").read_bytes()]
+    return keeper
+
+
+def test_where_agent_and_guardian_are_both_killed_the_next_measurement_puts_the_clocks_back_first(root):
+    state = JETSON.clocks(root, state="the owner's")
+    with start(root) as agent:
+        assert agent.stdout.readline() == b"measuring\n"
+        os.kill(guardian_of(agent), signal.SIGKILL)
+        agent.kill()
+    assert state.read_text() == "locked\n"
+    with clocks.locked("lock"):
+        assert state.read_text() == "locked\n"
+    assert state.read_text() == "the owner's\n" and not list((root / "tmp").iterdir())
+    assert calls(root) == ["--store", "", "--restore", *ALL]
+
+
+def test_the_measuring_lock_is_held_until_the_clocks_are_back_though_the_agent_is_killed(root):
+    """Else the next measurement stores the locked clocks as the device's own, and they stay locked."""
+    state, path = JETSON.clocks(root), str(root / "lock")
+    script = (root / "usr/bin/jetson_clocks").read_text().replace("; cat $2 >", "; sleep 0.7; cat $2 >")
+    JETSON.write(root, "/usr/bin/jetson_clocks", script, 0o755)
+    with start(root, lock=path) as agent:
+        assert agent.stdout.readline() == b"measuring\n"
+        agent.kill()
+    with measuring_lock(30, path) as held:
+        assert state.read_text() == "unlocked\n" and held.waited_s > 0.1
+        with clocks.locked("lock", held.handle):
+            pass
+    assert state.read_text() == "unlocked\n" and calls(root) == ALL * 2
+    with measuring_lock(0, path):
+        pass
+
+
+def test_a_guardian_killed_while_it_locks_leaves_nobody_behind_who_locks_later(root):
+    state = JETSON.clocks(root, slow=0.7)
+    with start(root) as agent:
+        wait_for(root, ["--store", ""])
+        os.kill(guardian_of(agent), signal.SIGKILL)
+        assert agent.wait(30) == 1
+    time.sleep(0.8)  # as long as jetson_clocks would have taken
+    assert calls(root) == ALL and state.read_text() == "unlocked\n"
+
+
+def test_an_agent_asked_to_end_while_it_starts_the_guardian_leaves_it_what_it_needs_to_restore(root, monkeypatch):
+    state, started = JETSON.clocks(root), []
+    real = guardian.start
+
+    def ended(*words):
+        started.append(real(*words))
+        raise SystemExit(1)  # what the handler of SIGTERM raises, anywhere
+
+    monkeypatch.setattr(guardian, "start", ended)
+    with pytest.raises(SystemExit), clocks.locked("lock"):
+        pytest.fail("measured")
+    started[0].communicate(timeout=30)
+    assert state.read_text() == "unlocked\n" and calls(root) == ALL and not list((root / "tmp").iterdir())
 
 
 def test_the_guardian_itself_may_be_killed(root, monkeypatch):

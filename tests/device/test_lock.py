@@ -48,8 +48,8 @@ def test_the_holders_death_frees_the_lock(holder):
 
 def test_waiting_gets_the_lock_and_says_how_long(tmp_path):
     path = str(tmp_path / "l")
-    with measuring_lock(0, path) as waited:
-        assert waited < 1
+    with measuring_lock(0, path) as held:
+        assert held.waited_s < 1
     with measuring_lock(0, path):
         pass  # released, and its file stays usable
 
