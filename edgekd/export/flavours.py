@@ -25,7 +25,8 @@ from onnx import ModelProto, helper
 import edgekd
 from edgekd.core import EdgekdError, InputError
 from edgekd.export.half import in_half
-from edgekd.export.marked import leaked_paths, without_markers
+from edgekd.export.lint.leaks import leaked_paths
+from edgekd.export.marked import without_markers
 from edgekd.export.onnxruntime_pass import for_onnxruntime
 from edgekd.export.opset import HALF_SCALES, in_oldest_opset, with_opset
 from edgekd.export.rewriting import with_weights

@@ -7,7 +7,6 @@ import copy
 import logging
 import warnings
 from collections.abc import Collection
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -158,14 +157,3 @@ def without_markers(model: ModelProto, keep: Collection[str] = ()) -> ModelProto
     del plain.opset_import[:]
     plain.opset_import.extend(standard)
     return plain
-
-
-def leaked_paths(model: ModelProto) -> list[str]:
-    """Local path prefixes found in the file's names and notes; empty when nothing about this machine is in it."""
-    words = ModelProto()
-    words.CopyFrom(model)
-    for tensor in words.graph.initializer:
-        tensor.ClearField("raw_data")  # any five bytes may turn up in the weights
-    content = words.SerializeToString()
-    prefixes = {str(Path.home()), str(Path.cwd()), str(Path(torch.__file__).parent.parent), "site-packages"}
-    return sorted(prefix for prefix in prefixes if len(prefix) > 4 and prefix.encode() in content)

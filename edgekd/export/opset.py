@@ -1,4 +1,4 @@
-"""Opsets: the oldest one a graph can be written in, and the newest one a version of TensorRT reads.
+"""Opsets: the oldest one a graph can be written in, if TensorRT reads that.
 
 A node is legal in an older opset if that opset's own schema has all its inputs and attributes. Attributes at their default are
 left out, and the constant axes of a reduction become an attribute again; nothing else our networks export to needs rewriting.
@@ -11,25 +11,10 @@ from onnx import ModelProto, NodeProto, helper, numpy_helper
 
 from edgekd.core import InputError
 from edgekd.export.marked import OPSET
+from edgekd.export.tensorrt_reads import newest_read_by
 
 OLDEST = 13  # the first with scales per channel
 HALF_SCALES = 19  # the first in which a scale may be float16
-_READS = (((8, 0), 13), ((8, 5), 17), ((10, 0), 20))  # TensorRT from this version on; of 8.2, 8.5 and 10.0's release notes
-
-
-def newest_read_by(tensorrt: str | None) -> int:
-    """The newest opset that this TensorRT ("8.5") and all later ones read; without one, what is exported.
-
-    Raises InputError: no version of TensorRT with explicit quantization.
-    """
-    if tensorrt is None:
-        return OPSET
-    parts = tensorrt.split(".")
-    version = tuple(int(part) for part in (*parts, "0")[:2]) if all(part.isdecimal() for part in parts) else (0, 0)
-    reads = [opset for first, opset in _READS if version >= first]
-    if not reads:
-        raise InputError("no TensorRT that reads quantized ONNX files", seen=tensorrt, fix="8.0 or newer, such as 8.5")
-    return reads[-1]
 
 
 def in_oldest_opset(model: ModelProto, tensorrt: str | None) -> ModelProto:
@@ -37,7 +22,7 @@ def in_oldest_opset(model: ModelProto, tensorrt: str | None) -> ModelProto:
     older = ModelProto()
     older.CopyFrom(model)
     constants = {one.name: one for one in older.graph.initializer}
-    newest, opset = newest_read_by(tensorrt), OLDEST
+    newest, opset = newest_read_by(tensorrt) if tensorrt else OPSET, OLDEST
     for node in older.graph.node:
         _drop_defaults(node)
         if node.op_type.startswith("Reduce") and node.op_type != "ReduceSum" and len(node.input) > 1:

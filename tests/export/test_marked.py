@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from edgekd import export
-from edgekd.export.marked import leaked_paths, without_markers
+from edgekd.export.lint.leaks import leaked_paths
+from edgekd.export.marked import without_markers
 
 NAMES = [kind.__name__ for kind in hard_nets.NETS]
 
