@@ -10,11 +10,24 @@ if TYPE_CHECKING:
     from edgekd.export.files import layers, write
     from edgekd.export.flavours import FLAVOURS, flavour
     from edgekd.export.half import beyond_half
+    from edgekd.export.inner import inner_sites, inner_tensors
     from edgekd.export.marked import float_export
     from edgekd.export.sessions import run_onnx
     from edgekd.export.stock import stock_int8
 
-__all__ = ["FLAVOURS", "beyond_half", "exact_sums", "flavour", "float_export", "layers", "run_onnx", "stock_int8", "write"]
+__all__ = [
+    "FLAVOURS",
+    "beyond_half",
+    "exact_sums",
+    "flavour",
+    "float_export",
+    "inner_sites",
+    "inner_tensors",
+    "layers",
+    "run_onnx",
+    "stock_int8",
+    "write",
+]
 
 _HOME = {  # torch and onnx load only when a name that needs them is used
     "FLAVOURS": "flavours",
@@ -22,6 +35,8 @@ _HOME = {  # torch and onnx load only when a name that needs them is used
     "exact_sums": "cpu",
     "flavour": "flavours",
     "float_export": "marked",
+    "inner_sites": "inner",
+    "inner_tensors": "inner",
     "layers": "files",
     "run_onnx": "sessions",
     "stock_int8": "stock",

@@ -8,9 +8,15 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as runtime
 
 from edgekd.core import InputError
 from edgekd.export.cpu import exact_sums
+
+# What onnxruntime raises; each of its own derives from Exception alone.
+REFUSALS: tuple[type[Exception], ...] = (
+    *(one for one in vars(runtime).values() if isinstance(one, type) and issubclass(one, Exception)), RuntimeError, ValueError,
+)  # fmt: skip
 
 
 def session(model: Path | bytes, *, optimised: bool, threads: int = 1) -> onnxruntime.InferenceSession:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +17,15 @@ from edgekd.stages.images import open_images
 from edgekd.stages.latency import keep_timing, power_of, slower_than_float, throughput, times, timing_facts
 from edgekd.stages.on_target import files_for, plan_of, resolved, what_runs
 from edgekd.stages.signal import parity
+from edgekd.stages.waterfall import Execution, waterfall
 
 
 def run(context: Context) -> Outcome:
     """Makes latencies.json, conditions.json and the logits; measures accuracy, latency, speedup and parity on the target.
 
     parity: what the app runs against onnxruntime running every node of the same ONNX file as written; on the target where
-    that has onnxruntime, here where it has TensorRT.
+    that has onnxruntime, here where it has TensorRT. The note "waterfall" parts top1_drop there (``stages.waterfall``); inner
+    tensors are compared by export, and an engine does not show its own.
     """
     target, export, images = resolved(context), context.input("export"), open_images(context)
     with targets.connect(target, context.reach) as device:
@@ -52,7 +55,8 @@ def run(context: Context) -> Outcome:
         np.save(context.folder / f"logits-{model}.npy", values)
     artifacts = [context.keep(f"logits_{model}", context.folder / f"logits-{model}.npy") for model in logits]
     artifacts += keep_timing(context, before, timed, suspect)
-    notes = {"model": runs[name].name, "suspect": list(suspect), **slower_than_float(name, measurements)}
+    fell = _waterfall(target, files[name], logits, as_written, tested.labels, name)
+    notes = {"model": runs[name].name, "suspect": list(suspect), "waterfall": fell, **slower_than_float(name, measurements)}
     return Outcome(tuple(artifacts), measurements, notes)
 
 
@@ -76,6 +80,21 @@ def _as_written(
         return _logits(device, model, images, preprocessing, optimised=False)
     with targets.this_machine() as here:
         return _logits(here, model, images, preprocessing, optimised=False)
+
+
+def _waterfall(
+    target: targets.Target, model: Path, logits: Mapping[str, NDArray[np.float32]], as_written: NDArray[np.float32],
+    labels: NDArray[np.int64], name: str,
+) -> list[dict[str, Any]]:  # fmt: skip
+    """From fp32 on the target, where that is another model, to what the app runs."""
+    runs = f"{name} as the app runs it" if name != "fp32" else "as the app runs it"
+    executions = [
+        Execution("onnxruntime, every node as written", as_written),
+        Execution(f"{target.runtime}, {runs}", logits[name]),
+    ]
+    if name != "fp32":
+        executions.insert(0, Execution(f"{target.runtime}, fp32", logits["fp32"]))
+    return [waterfall(model.name.removeprefix("student.").removesuffix(".onnx"), "test", labels, executions)]
 
 
 def accuracies(name: str, logits: Mapping[str, NDArray[np.float32]], labels: NDArray[np.int64]) -> tuple[Measurement, ...]:

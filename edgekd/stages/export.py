@@ -19,6 +19,7 @@ from edgekd.stages.context import Context
 from edgekd.stages.half import half_logits, overflow_of
 from edgekd.stages.images import open_images
 from edgekd.stages.signal import parity, sqnr
+from edgekd.stages.torch_waterfall import waterfalls
 
 _COMPUTES = {"fp16": "fp32", "trt-fp16": "trt", "fp32-b1": "fp32"}  # what these are but for float16's rounding and the batch
 _LOOKED_AT = 100  # images for the widest value of every op
@@ -26,7 +27,8 @@ _FEW = 32  # images; a CPU takes seven times as long in float16
 
 
 def run(context: Context) -> Outcome:
-    """Makes student.<flavour>.onnx and layers.json; measures parity (of the worst int8 flavour), parity_fp32, quantize_static.*.
+    """Makes student.<flavour>.onnx, layers.json and waterfall.json; measures parity (of the worst int8 flavour), parity_fp32 and
+    quantize_static.*. The note "waterfall" has what each step from torch to the optimised file costs (``stages.waterfall``).
 
     The reference of an int8 file is its simulation in torch, against onnxruntime with every node run as written. How float16
     parts from it is noted, not judged: the worse of the file, which onnxruntime computes in float32, and of torch in half
@@ -51,25 +53,28 @@ def run(context: Context) -> Outcome:
     flavours = tuple(name for name in flavours if overflow is None or name != "fp16")
     paths = export.write(marked, state, sites, context.folder, flavours, oldest)
     context.say({"done": 1, "total": 3, "note": "comparing torch and onnxruntime"})
-    measured = _compared(context, quantized, paths, inputs)
+    measured, answers = _compared(context, quantized, paths, inputs)
     int8 = [group for name, group in measured.items() if name in targets.INT8_FLAVOURS]
     worst = tuple(_worst(column) for column in zip(*int8, strict=True))
     artifacts = [context.keep(name, path) for name, path in paths.items()]
     artifacts.append(context.keep_json("layers", export.layers(marked, sites, flavours)))
+    made, inner = waterfalls(quantized, paths, answers, inputs, images.held_out.labels)
+    artifacts.append(context.keep_json("waterfall", {"waterfalls": made, "inner": inner}))
     every = {name: {one.name.partition(".")[2]: one.as_json()["value"] for one in group} for name, group in measured.items()}
     context.say({"done": 2, "total": 3, "note": "measuring onnxruntime's own quantization beside it"})
     yardstick, why_not = _yardstick(context, paths["fp32"], inputs)
     return Outcome(
         tuple(artifacts),
         (*worst, *measured["fp32"], *yardstick),
-        {"parity": every, **why_not} | ({"overflow": overflow} if overflow else {}),
+        {"parity": every, "waterfall": made, **why_not} | ({"overflow": overflow} if overflow else {}),
     )
 
 
 def _compared(
     context: Context, quantized: quant.Quantized, paths: Mapping[str, Path], inputs: NDArray[np.float32]
-) -> dict[str, tuple[Measurement, ...]]:
-    """Parity of each file with the network in torch that it shall compute; of float16, also of that network made half.
+) -> tuple[dict[str, tuple[Measurement, ...]], dict[str, NDArray[np.float32]]]:
+    """Parity of each file with the network in torch that it shall compute; of float16, also of that network made half. And the
+    logits [N,C]: those of torch by what it computes, those of the files, as written, by "<flavour>.onnx".
 
     What only differs in rounding or batch from another file is compared on a few images.
     """
@@ -78,21 +83,22 @@ def _compared(
         return quantized.floating() if name == "fp32" else quantized.simulate(name)
 
     images = open_images(context)
-    logits: dict[str, NDArray[np.float32]] = {}
+    answers: dict[str, NDArray[np.float32]] = {}
     measured = {}
     for name, path in paths.items():
         computes = _COMPUTES.get(name, name)
-        if computes not in logits:
+        if computes not in answers:
             held_out = data.eval_batches(images.held_out, images.preprocessing)
-            logits[computes] = models.logits(network_of(computes), held_out)
+            answers[computes] = models.logits(network_of(computes), held_out)
         few = inputs[: _FEW if name in _COMPUTES else None]
         found = [export.run_onnx(path, few, optimised=False)]
+        answers[f"{name}.onnx"] = found[0]
         if name.endswith("fp16"):
             found.append(half_logits(network_of(computes), few))
         group = "parity_fp32" if name == "fp32" else "parity"
-        compared = [parity(group, logits[computes][: len(few)], one, flavour=name, images="held-out") for one in found]
+        compared = [parity(group, answers[computes][: len(few)], one, flavour=name, images="held-out") for one in found]
         measured[name] = tuple(_worst(column) for column in zip(*compared, strict=True))
-    return measured
+    return measured, answers
 
 
 def _inputs(images: data.Dataset) -> NDArray[np.float32]:

@@ -68,7 +68,7 @@ def measured(tmp_path, monkeypatch):
             device.plans.append(plan)
             device.timed = {name: path.name for name, path in models.items()}
             rounds = {name: SLOW if name == "fp32" else FAST for name in models}
-            return {"rounds": rounds, "conditions": {}, "set_aside": []}, tuple(suspect)
+            return {"rounds": rounds, "turns": [1] * 6, "conditions": {}, "set_aside": []}, tuple(suspect)
 
         monkeypatch.setattr(targets, "connect", connect)
         monkeypatch.setattr(targets, "measure_calmly", measure_calmly)
@@ -107,6 +107,25 @@ def test_speedup_is_fp32_over_int8_of_the_same_rounds_and_throughput_counts_ever
     assert (by_name["speedup"].value, by_name["speedup"].n, by_name["speedup"].rounds) == (4.0, 600, (4.0,) * 6)
     assert by_name["throughput"].value == pytest.approx(1000 * 100 / (50 + 98 + 9))
     assert (by_name["latency_ms.p50"].value, by_name["latency_ms.p90"].value, by_name["latency_ms_fp32.p90"].value) == (1, 2, 4)
+
+
+def test_the_waterfall_parts_the_drop_into_rounding_and_the_runtime(measured):
+    """The device's int8 session turns the first image wrong; as written the file does so too, so the runtime is not to blame."""
+    outcome, by_name, _ = measured()
+    (fell,) = outcome.notes["waterfall"]
+    assert (fell["flavour"], fell["images"], fell["n"]) == ("ort", "test", by_name["top1"].n)
+    assert [one["name"] for one in fell["steps"]] == [
+        "onnxruntime, fp32", "onnxruntime, every node as written", "onnxruntime, int8 as the app runs it",
+    ]  # fmt: skip
+    rounding, runtime = fell["hops"]
+    assert (rounding["lost"], rounding["won"], runtime["lost"], runtime["won"]) == (1, 0, 0, 0)
+    assert (runtime["drop"], runtime["low"] < 0 < runtime["high"], runtime["max_abs"]) == (0, True, 0.25)
+    assert fell["steps"][2]["top1"] == by_name["top1"].value and fell["hops"][0]["worst"] is None
+
+
+def test_an_fp32_targets_waterfall_is_of_its_one_model(measured):
+    (fell,) = measured(precision="fp32")[0].notes["waterfall"]
+    assert [one["name"] for one in fell["steps"]] == ["onnxruntime, every node as written", "onnxruntime, as the app runs it"]
 
 
 def test_suspect_conditions_stand_on_every_time_and_on_no_accuracy(measured):
@@ -175,6 +194,7 @@ def on_jetson(tmp_path, monkeypatch):
             rounds = {"fp32": SLOW, "fp16": [[fp16_ms] * 100] * 6, "int8+fp16": FAST}
             timed = {
                 "rounds": {name: rounds[name] for name in models},
+                "turns": [1] * 6,
                 "conditions": {},
                 "set_aside": [],
                 "facts": {"tensorrt": "10.3.0"},

@@ -1,5 +1,6 @@
 """Of the flavours' parity the worse one is judged; a number that is none is worst of all. Float16 ships where it holds."""
 
+import json
 import math
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def _wide_net(wide):
 def test_a_network_that_overflows_float16_ships_no_float16_file_and_the_device_is_told_why(tmp_path, monkeypatch):
     context = _exported(tmp_path, monkeypatch, _wide_net(1e5))
     made = context.input("export").outcome
-    assert {one.kind for one in made.artifacts} == {"fp32", "ort", "ort-w7", "trt", "fp32-b1", "layers"}
+    assert {one.kind for one in made.artifacts} == {"fp32", "ort", "ort-w7", "trt", "fp32-b1", "layers", "waterfall"}
     assert "float16 ends at 65504" in made.notes["overflow"] and set(made.notes["parity"]) == {
         "fp32",
         "ort",
@@ -69,6 +70,8 @@ def test_a_network_that_overflows_float16_ships_no_float16_file_and_the_device_i
         "trt",
         "fp32-b1",
     }
+    kept = json.loads((tmp_path / "export/waterfall.json").read_text())
+    assert kept["waterfalls"] == made.notes["waterfall"] and list(kept["inner"]) == ["ort", "ort-w7", "trt"]
     assert {one.kind for one in build.run(context).artifacts} == {"fp32-b1", "trt", "build", "commands"}
     text = (context.folder / "ENGINES.txt").read_text()
     assert "fp16.onnx" not in text and made.notes["overflow"] in text
