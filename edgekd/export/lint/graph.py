@@ -1,6 +1,6 @@
 """A graph as the rules read it: who makes and reads a tensor, constants, roundings, the weights of layers.
 
-Whatever the file says, nothing here recurses, loops for ever or opens another file.
+Whatever the file says, nothing here recurses, loops for ever, takes the square of its length, or opens another file.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+from onnx import AttributeProto, ModelProto, NodeProto, TensorProto, numpy_helper
 
 QUANTIZE, DEQUANTIZE = "QuantizeLinear", "DequantizeLinear"
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -22,6 +22,7 @@ MOVES = frozenset(
         "Squeeze", "Tile", "Transpose", "Unsqueeze",
     }
 )  # fmt: skip
+_NO_NUMBERS = (TensorProto.STRING, TensorProto.COMPLEX64, TensorProto.COMPLEX128)
 _INTEGERS = (TensorProto.INT8, TensorProto.UINT8, TensorProto.INT16, TensorProto.UINT16, TensorProto.INT32)
 
 
@@ -61,13 +62,17 @@ class Graph:
         self.constants: dict[str, TensorProto] = {one.name: one for one in graph.initializer}
         self.maker: dict[str, NodeProto] = {}
         self.readers: dict[str, list[NodeProto]] = {}
+        self.order: dict[str, int] = {}  # of the node that makes a tensor
         self._names: dict[int, str] = {}
+        self._source: dict[str, str] = {}
+        self._rounded: set[str] = set()
         for number, node in enumerate(self.nodes):
             self._names[id(node)] = node.name or f"{node.op_type}, node {number + 1}"
-            for name in node.output:
-                self.maker[name] = node
             for name in dict.fromkeys(one for one in node.input if one):
                 self.readers.setdefault(name, []).append(node)
+            for name in node.output:
+                self.maker[name], self.order[name] = node, number
+                self._follow(node, name)
             if node.op_type == "Constant" and node.output:
                 self.constants.update((node.output[0], one.t) for one in node.attribute if one.name == "value")
         self.inputs = {one.name: one for one in graph.input if one.name not in self.constants}
@@ -79,49 +84,44 @@ class Graph:
         self.quantized = any(node.op_type in (QUANTIZE, DEQUANTIZE) for node in self.nodes)
         self.opset = next((one.version for one in model.opset_import if one.domain in ("", "ai.onnx")), 0)
 
+    def _follow(self, node: NodeProto, made: str) -> None:
+        """In one pass, which the order of a valid file allows: a file that is not sorted is invalid, and told so."""
+        above = node.input[0] if node.input else ""
+        moved = node.op_type in MOVES and above
+        if moved:
+            self._source[made] = self._source.get(above, above)
+        joined = node.op_type == "Concat" and node.input and all(name in self._rounded for name in node.input)
+        if node.op_type in (QUANTIZE, DEQUANTIZE) or joined or (moved and above in self._rounded):
+            self._rounded.add(made)
+
     def name(self, node: NodeProto) -> str:
         return self._names[id(node)]
 
     def of(self, *ops: str) -> Iterator[NodeProto]:
-        return (node for node in self.nodes if node.op_type in ops)
+        """The nodes of these ops, each with an input and an output; others are no valid ones."""
+        return (node for node in self.nodes if node.op_type in ops and node.input and node.output)
 
     def kind(self, tensor: str) -> str:
         """The op that makes it, "" of an input or constant."""
         return self.maker[tensor].op_type if tensor in self.maker else ""
 
     def value(self, tensor: str) -> NDArray[Any] | None:
-        """Of a constant whose values are in this file, else None."""
+        """Of a constant whose values are in this file, real numbers, else None."""
         constant = self.constants.get(tensor)
-        if constant is None or constant.data_location == TensorProto.EXTERNAL:
+        if constant is None or constant.data_location == TensorProto.EXTERNAL or constant.data_type in _NO_NUMBERS:
             return None
         try:
             return np.asarray(numpy_helper.to_array(constant))
         except (ValueError, TypeError, KeyError, OverflowError):  # fewer bytes than its shape says, an unknown type
             return None
 
-    def sources(self, tensor: str, *, joined: bool = True) -> list[str]:
-        """The tensors it is made of by moving alone, or (joined) also by a Concat."""
-        found, open_, seen = [], [tensor], {tensor}
-        while open_:
-            name = open_.pop()
-            node = self.maker.get(name)
-            if node is None or not node.input or not (node.op_type in MOVES or (joined and node.op_type == "Concat")):
-                found.append(name)
-                continue
-            above = node.input if node.op_type == "Concat" else node.input[:1]
-            fresh = [one for one in above if one not in seen]
-            seen.update(fresh)
-            open_ += fresh
-        return found
-
     def source(self, tensor: str) -> str:
-        """The tensor whose values it has, moved. Its own name in a loop of moves, which no valid file has."""
-        return next(iter(self.sources(tensor, joined=False)), tensor)
+        """The tensor whose values it has, moved; itself where nothing moved it."""
+        return self._source.get(tensor, tensor)
 
     def is_rounded(self, tensor: str) -> bool:
-        """All its values stand on a grid: they come from a DQ (or, where one is missing, from a Q)."""
-        sources = self.sources(tensor)
-        return bool(sources) and all(self.kind(one) in (QUANTIZE, DEQUANTIZE) for one in sources)
+        """All its values stand on grids: they come, moved or joined, from DQs (or, where one is missing, from a Q)."""
+        return tensor in self._rounded
 
     def before_rounding(self, tensor: str) -> str:
         """What the pair that makes it rounds; itself where no pair makes it."""
@@ -138,13 +138,14 @@ class Graph:
         written = len(node.input) > 2 and bool(node.input[2])
         scale = self.value(node.input[1]) if len(node.input) > 1 else None
         zero = self.value(node.input[2]) if written else None
-        return Grid(scale, zero, written, self._integers(node, written), int(attribute(node, "axis", 1)))
+        scale = None if scale is None else scale.astype(np.float64)
+        return Grid(scale, zero, written, self._integers(node, written), integer(node, "axis", 1))
 
     def _integers(self, node: NodeProto, written: bool) -> int:
         if written and node.input[2] in self.constants:
             return int(self.constants[node.input[2]].data_type)
         if node.op_type == QUANTIZE:
-            return int(attribute(node, "output_dtype", 0)) or int(TensorProto.UINT8)
+            return integer(node, "output_dtype", 0) or int(TensorProto.UINT8)
         source = self.source(node.input[0]) if node.input else ""
         if source in self.constants:
             return int(self.constants[source].data_type)
@@ -202,5 +203,6 @@ class Graph:
         )
 
 
-def attribute(node: NodeProto, name: str, default: Any) -> Any:
-    return next((helper.get_attribute_value(one) for one in node.attribute if one.name == name), default)
+def integer(node: NodeProto, name: str, default: int) -> int:
+    """An attribute that is an integer; the default where it is missing, or something else."""
+    return next((one.i for one in node.attribute if one.name == name and one.type == AttributeProto.INT), default)

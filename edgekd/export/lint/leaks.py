@@ -12,10 +12,11 @@ from onnx import ModelProto
 # Names of nodes may begin with a slash too (/features/3/Relu): a path is one of a user, of an installation, or to a source.
 _WORD = r"""[^\s"',;:]"""
 _PATH = re.compile(
-    rf"(?:/(?:home|Users|root|mnt|media|tmp|private)/|\b[A-Za-z]:[\\/]){_WORD}+|{_WORD}*site-packages{_WORD}*|/{_WORD}+\.py\b"
+    rf"(?:/(?:home|Users|root|mnt|media|tmp|private)/|\b[A-Za-z]:[\\/]){_WORD}{{1,200}}|/?{_WORD}{{0,200}}site-packages|/{_WORD}{{1,200}}\.py\b"
 )
 _WORDS = 9, 12  # numbers of protobuf's types string and bytes
 _MESSAGE = 11
+_MOST = 100_000  # characters looked at of one word: a stack trace has a hundredth of that
 _WEIGHTS = ("raw_data", "external_data")  # any bytes may turn up in weights; what external_data names is a rule of its own
 
 
@@ -48,7 +49,7 @@ def _path_in(message: Any, own: list[str]) -> str | None:
                 open_ += several
             elif kind.type in _WORDS and kind.name not in _WEIGHTS:
                 for one in several:
-                    words = one.decode("utf-8", "replace") if isinstance(one, bytes) else one
+                    words = (one[:_MOST].decode("utf-8", "replace") if isinstance(one, bytes) else one)[:_MOST]
                     if found := _PATH.search(words):
                         return found[0]
                     if place := next((place for place in own if place in words), None):

@@ -82,7 +82,7 @@ def _takes_integers(node: NodeProto, purpose: Purpose) -> bool:
 )
 def lone_dq(graph: Graph, purpose: Purpose) -> Hits:
     for node in graph.of(DEQUANTIZE):
-        if node.input and not graph.is_integer(node.input[0]):
+        if not graph.is_integer(node.input[0]):
             made = graph.kind(graph.source(node.input[0]))
             yield graph.name(node), f"it reads the output of {made}" if made else "it reads what is no integer"
 
@@ -95,7 +95,7 @@ def lone_dq(graph: Graph, purpose: Purpose) -> Hits:
 )
 def two_grids(graph: Graph, purpose: Purpose) -> Hits:
     for node in graph.of(DEQUANTIZE):
-        if node.input and graph.kind(node.input[0]) == QUANTIZE:
+        if graph.kind(node.input[0]) == QUANTIZE:
             above, below = graph.grid(graph.maker[node.input[0]]), graph.grid(node)
             if above.scale is not None and below.scale is not None and not np.array_equal(above.scale, below.scale):
                 yield graph.name(node), f"scale {below.scale.flat[0]:g} behind {above.scale.flat[0]:g}"
@@ -108,7 +108,7 @@ def two_grids(graph: Graph, purpose: Purpose) -> Hits:
 )
 def rounded_twice(graph: Graph, purpose: Purpose) -> Hits:
     for node in graph.of(QUANTIZE):
-        source = graph.source(node.input[0]) if node.input else ""
+        source = graph.source(node.input[0])
         if graph.kind(source) == DEQUANTIZE and not graph.rounds_a_constant(graph.maker[source]):
             above, below = graph.grid(graph.maker[source]).scale, graph.grid(node).scale
             if above is not None and below is not None and not np.array_equal(above, below):

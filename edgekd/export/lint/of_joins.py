@@ -56,7 +56,7 @@ def bare_concat_input(graph: Graph, purpose: Purpose) -> Hits:
 @rule(WARNING, "it is one more op, in floating point, and parts the convolution from what follows", "fold it before quantizing")
 def batch_norm(graph: Graph, purpose: Purpose) -> Hits:
     for node in graph.of("BatchNormalization") if graph.quantized else ():
-        yield graph.name(node), f"behind {maker_of(graph, node.input[0])}" if node.input else "without an input"
+        yield graph.name(node), f"behind {maker_of(graph, node.input[0])}"
 
 
 @rule(WARNING, "the classes' scores lose digits, and nothing gets faster", "leave out the pair behind the last layer")
@@ -70,10 +70,9 @@ def rounded_logits(graph: Graph, purpose: Purpose) -> Hits:
 def main_branch(graph: Graph, node: NodeProto) -> str | None:
     """Of an addition in TensorRT's files, the branch whose convolution takes the addition along: one with no activation, which
     nothing else reads. Of two the one that is not rounded, else the last in the file. It may be rounded, and should not be."""
-    order = {name: number for number, name in enumerate(graph.maker)}
     under = {one: graph.before_rounding(one) for one in _branches(graph, node)}
     alone = [one for one, made in under.items() if graph.kind(made) == "Conv" and len(graph.readers.get(made, [])) == 1]
-    return max(alone, key=lambda one: (under[one] == one, order[under[one]]), default=None)
+    return max(alone, key=lambda one: (under[one] == one, graph.order[under[one]]), default=None)
 
 
 def _branches(graph: Graph, node: NodeProto) -> list[str]:

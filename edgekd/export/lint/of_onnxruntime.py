@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from edgekd.export.lint.graph import DEQUANTIZE, QUANTIZE, Graph, attribute
+import numpy as np
+
+from edgekd.export.lint.graph import DEQUANTIZE, QUANTIZE, Graph
 from edgekd.export.lint.islands import CLAMPS, maker_of, unrounded_reader
 from edgekd.export.lint.rule import ERROR, WARNING, Hits, Purpose, rule
 
@@ -32,7 +34,7 @@ def bare_output(graph: Graph, purpose: Purpose) -> Hits:
 def clamp_apart(graph: Graph, purpose: Purpose) -> Hits:
     for node in graph.of(QUANTIZE):
         readers = graph.behind(node)
-        before = graph.kind(node.input[0]) if node.input else ""
+        before = graph.kind(node.input[0])
         if before in ("Conv", "Gemm", "Add") and readers and all(one.op_type in CLAMPS for one in readers):
             behind = f"{readers[0].op_type} {graph.name(readers[0])}"
             yield graph.name(node), f"between {maker_of(graph, node.input[0])} and {behind}"
@@ -46,7 +48,7 @@ def clamp_apart(graph: Graph, purpose: Purpose) -> Hits:
 )
 def hard_activation(graph: Graph, purpose: Purpose) -> Hits:
     for node in graph.of("HardSigmoid", "HardSwish"):
-        if node.input and graph.is_rounded(node.input[0]):
+        if graph.is_rounded(node.input[0]):
             yield (
                 graph.name(node),
                 f"{node.op_type} on what {maker_of(graph, graph.before_rounding(graph.source(node.input[0])))} gives",
@@ -75,9 +77,11 @@ def silu_in_float(graph: Graph, purpose: Purpose) -> Hits:
 )
 def reduce_mean(graph: Graph, purpose: Purpose) -> Hits:
     for node in graph.of("ReduceMean"):
-        axes = graph.value(node.input[1]) if len(node.input) > 1 else attribute(node, "axes", ())
-        if axes is not None and set(map(int, axes)) in _PLANE and graph.is_rounded(node.input[0]):
-            yield graph.name(node), f"over axes {', '.join(str(int(one)) for one in axes)}"
+        value = graph.value(node.input[1]) if len(node.input) > 1 else None
+        listed = [axis for one in node.attribute if one.name == "axes" for axis in one.ints]
+        axes = listed if value is None or value.dtype != np.int64 else value.ravel().tolist()
+        if set(axes) in _PLANE and graph.is_rounded(node.input[0]):
+            yield graph.name(node), f"over axes {', '.join(map(str, axes))}"
 
 
 @rule(

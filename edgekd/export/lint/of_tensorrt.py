@@ -23,9 +23,9 @@ _ACTIVATIONS = (*_GATES, "Clip", "Elu", "Gelu", "HardSwish", "LeakyRelu", "PRelu
 def activation_apart(graph: Graph, purpose: Purpose) -> Hits:
     for node in graph.of(QUANTIZE):
         readers = graph.behind(node)
-        gated = {reader.output[0] for reader in readers if reader.op_type in _GATES}
+        gated = {name for reader in readers if reader.op_type in _GATES for name in reader.output}
         fused = [one for one in readers if one.op_type in _ACTIVATIONS or (one.op_type == "Mul" and gated & set(one.input))]
-        before = graph.kind(node.input[0]) if node.input else ""
+        before = graph.kind(node.input[0])
         if before in ("Conv", "ConvTranspose", "Gemm", "Add", "BatchNormalization") and readers and len(fused) == len(readers):
             yield graph.name(node), f"between {maker_of(graph, node.input[0])} and {_called(graph, readers[0])}"
 
@@ -51,7 +51,7 @@ def rounded_main_branch(graph: Graph, purpose: Purpose) -> Hits:
 )
 def rounded_gate(graph: Graph, purpose: Purpose) -> Hits:
     for node in graph.of(QUANTIZE):
-        if node.input and graph.kind(node.input[0]) in (*_GATES, "Softmax"):
+        if graph.kind(node.input[0]) in (*_GATES, "Softmax"):
             yield graph.name(node), f"behind {maker_of(graph, node.input[0])}"
 
 
@@ -63,7 +63,7 @@ def rounded_gate(graph: Graph, purpose: Purpose) -> Hits:
 )
 def float_pool(graph: Graph, purpose: Purpose) -> Hits:
     for node in graph.of("AveragePool", "GlobalAveragePool"):
-        if graph.quantized and node.input and not graph.is_rounded(node.input[0]):
+        if graph.quantized and not graph.is_rounded(node.input[0]):
             yield graph.name(node), f"its input comes unrounded from {maker_of(graph, node.input[0])}"
 
 
@@ -75,7 +75,7 @@ def float_pool(graph: Graph, purpose: Purpose) -> Hits:
 )
 def pad_apart(graph: Graph, purpose: Purpose) -> Hits:
     for node in graph.of("Conv", "AveragePool"):
-        before = graph.before_rounding(node.input[0]) if graph.quantized and node.input else ""
+        before = graph.before_rounding(node.input[0]) if graph.quantized else ""
         if graph.kind(before) == "Pad":
             yield graph.name(graph.maker[before]), f"before {_called(graph, node)}"
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 from onnx import NodeProto, TensorProto
 
-from edgekd.export.lint.graph import DEQUANTIZE, Graph, Weight, attribute
+from edgekd.export.lint.graph import DEQUANTIZE, Graph, Weight, integer
 from edgekd.export.lint.islands import maker_of
 from edgekd.export.lint.rule import ERROR, WARNING, Hits, Purpose, rule
 from edgekd.export.tensorrt_reads import version_of
@@ -168,7 +168,7 @@ def _scaled(graph: Graph) -> Iterator[tuple[NodeProto, Weight, int, int]]:
                 node,
                 weight,
                 math.prod(scale.dims),
-                dims[axis] * (attribute(node, "group", 1) if node.op_type == "ConvTranspose" else 1),
+                dims[axis] * (integer(node, "group", 1) if node.op_type == "ConvTranspose" else 1),
             )
 
 
@@ -177,7 +177,7 @@ def _axis(graph: Graph, node: NodeProto, weight: Weight) -> int:
     if node.op_type == "Conv":
         return 0
     if node.op_type == "Gemm":
-        return 0 if attribute(node, "transB", 0) else 1
+        return 0 if integer(node, "transB", 0) else 1
     return 1 if node.op_type == "ConvTranspose" else len(graph.constants[weight.name].dims) - 1
 
 
