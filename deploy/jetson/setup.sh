@@ -12,7 +12,7 @@ set -u
 
 ROOT=${EDGEKD_DEVICE_ROOT:-} # system files are read below it: for tests and containers
 apply=no user=${SUDO_USER:-$(id -un)} swap_mb=0 power_mode='' disk_mb=2048
-todo=0 broken=0
+todo=0 broken=0 part="" asked="" # asked: the words to repeat with --apply
 
 usage() {
     sed -n '2,10s/^# \{0,1\}//p' "$0"
@@ -25,6 +25,7 @@ while [ $# -gt 0 ]; do
         --user | --swap-mb | --power-mode)
             [ $# -ge 2 ] || { echo "setup.sh: $1 needs a value" >&2; exit 2; }
             case $1 in --user) user=$2 ;; --swap-mb) swap_mb=$2 ;; --power-mode) power_mode=$2 ;; esac
+            asked="$asked $1 '$2'"
             shift
             ;;
         -h | --help) usage 0 ;;
@@ -66,7 +67,7 @@ installed() { [ "$(dpkg-query -W -f='${Status}' "$1" 2>/dev/null)" = 'install ok
 version_of() { dpkg-query -W -f='${Version}' "$1" 2>/dev/null; }
 
 log=$(mktemp) || exit 3
-trap 'rm -f "$log"' EXIT
+trap 'rm -f "$log" ${part:+"$part"}' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
@@ -146,18 +147,23 @@ have_swap_mb=$(awk '/^SwapTotal:/ { print int($2 / 1024) }' "$ROOT/proc/meminfo"
 swap_file=$ROOT/swapfile-edgekd
 make_swap() {
     rm -f "$swap_file.part"
-    (umask 077 && dd if=/dev/zero of="$swap_file.part" bs=1M count="$swap_mb") || return 1
-    mkswap "$swap_file.part" && mv "$swap_file.part" "$swap_file"
+    part=$swap_file.part # gone at the end of this script, however it ends: it may be the rest of the disk
+    (umask 077 && dd if=/dev/zero of="$part" bs=1M count="$swap_mb") && mkswap "$part" && mv "$part" "$swap_file"
 }
-add_to_fstab() { printf '%s none swap sw 0 0\n' "/swapfile-edgekd" >>"$ROOT/etc/fstab"; }
+add_to_fstab() {
+    [ -z "$(tail -c 1 "$ROOT/etc/fstab" 2>/dev/null)" ] || echo >>"$ROOT/etc/fstab" || return # a last line without an end would be joined
+    printf '%s none swap sw 0 0\n' "/swapfile-edgekd" >>"$ROOT/etc/fstab"
+}
 if [ "$swap_mb" -gt 0 ]; then
     if [ -f "$swap_file" ]; then ok "a swap file is there: /swapfile-edgekd"; else change "make a swap file of $swap_mb MB" make_swap; fi
-    if grep -q '^/swapfile-edgekd ' "$ROOT/etc/fstab" 2>/dev/null; then
-        ok "the swap file is in /etc/fstab"
-    else
-        change "name the swap file in /etc/fstab" add_to_fstab
+    if [ $apply = no ] || [ -f "$swap_file" ]; then # else it could not be made, and nothing may name it
+        if grep -q '^/swapfile-edgekd ' "$ROOT/etc/fstab" 2>/dev/null; then
+            ok "the swap file is in /etc/fstab"
+        else
+            change "name the swap file in /etc/fstab" add_to_fstab
+        fi
+        if grep -q '^/swapfile-edgekd ' "$ROOT/proc/swaps" 2>/dev/null; then ok "the swap file is in use"; else change "use the swap file" swapon "$swap_file"; fi
     fi
-    if grep -q '^/swapfile-edgekd ' "$ROOT/proc/swaps" 2>/dev/null; then ok "the swap file is in use"; else change "use the swap file" swapon "$swap_file"; fi
 elif [ "${memory_mb:-0}" -lt 5000 ] && [ "${have_swap_mb:-0}" -lt 2000 ]; then
     hint "${memory_mb:-?} MB of memory, ${have_swap_mb:-0} MB of swap: an engine build may run out; --swap-mb 4096 makes a swap file"
 else
@@ -202,6 +208,6 @@ fi
 
 [ $broken = 0 ] || exit 3
 if [ $todo = 1 ]; then
-    echo "Nothing was changed. To do it: sudo sh $0 --apply"
+    echo "Nothing was changed. To do it: sudo sh $0 --apply$asked"
     exit 1
 fi

@@ -87,6 +87,7 @@ def test_a_dry_run_changes_nothing_and_says_what_apply_would_do(device):
     would = "".join(line for line in said.splitlines() if line.startswith("would"))
     for what in ("TensorRT", "trtexec", "group video", "group render", "swap file of 2048 MB", "from 15W to 7W", "ssh server"):
         assert what in would, what
+    assert said.splitlines()[-1].endswith("setup.sh --apply --user 'ana' --swap-mb '2048' --power-mode '7W'")
     assert "Nothing was changed. To do it: sudo sh" in said and "Orin Nano" in said and "L4T 36.4.3, JetPack 6" in said
 
 
@@ -101,6 +102,22 @@ def test_apply_does_it_and_a_second_time_there_is_nothing_to_do(device):
     for words in (["--apply"], []):
         status, said, _, changed = device(*words, "--swap-mb", "2048", "--power-mode", "7W")
         assert (status, changed, snapshot(device.root)) == (0, [], before) and "done" not in said and "would" not in said
+
+
+def test_the_line_of_the_swap_file_is_not_joined_to_one_without_an_end(device):
+    """A root file system whose line is broken does not come up again."""
+    (device.root / "etc/fstab").write_text("/dev/root / ext4 defaults 0 1")
+    device("--apply", "--swap-mb", "2048")
+    assert (device.root / "etc/fstab").read_text() == "/dev/root / ext4 defaults 0 1\n/swapfile-edgekd none swap sw 0 0\n"
+
+
+def test_a_swap_file_that_the_disk_does_not_hold_leaves_nothing(device):
+    (device.state.parent / "bin/dd").write_text(
+        '#!/bin/sh\nfor word; do case $word in of=*) echo half >"${word#of=}";; esac; done; exit 1\n'
+    )
+    status, said, _, changed = device("--apply", "--swap-mb", "2048")
+    assert status == 3 and "FAILED      make a swap file of 2048 MB" in said and not list(device.root.glob("swapfile*"))
+    assert "swap" not in (device.root / "etc/fstab").read_text() + str(changed)
 
 
 @pytest.mark.parametrize("mode", [[], ["--power-mode", "15W"]])
