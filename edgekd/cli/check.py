@@ -36,8 +36,8 @@ def check(
     from edgekd.recipe import load
 
     loaded = load(recipe, overrides)
-    store = store_of(run_dir or options.RUNS / loaded.name, options.RUNS)
-    plan = make_plan(loaded, store, reach_of(loaded, hosts, ssh_config))
+    folder = run_dir or options.RUNS / loaded.name
+    plan = make_plan(loaded, store_of(folder, options.RUNS), reach_of(loaded, hosts, ssh_config), folder)
     if as_json:
         print_json(_document(loaded, plan))
     else:

@@ -18,7 +18,7 @@ from edgekd.recipe import Recipe, Training, load, load_arm
 _TRAINS_ONLY = {"image_size", "hflip", "train_per_class"}  # keys of data that leave held-out and test images what they are
 MATCHED = "matched"  # the folder of all arms of equal time
 _OF_THE_SWEEP = {  # beside the arms' folders
-    MATCHED, "matched.json", "arms.json", "fit.json", "worker.log", "sweep.json", "sweep.csv", "sweep.html",
+    MATCHED, "matched.json", "arms.json", "fit.json", "fit_choice.json", "worker.log", "sweep.json", "sweep.csv", "sweep.html",
 }  # fmt: skip
 _LIKE_MATCHED = re.compile(r" ×\S+ epochs$")  # see with_epochs
 MOST_LETTERS = 120  # of an arm's name: what a chart can show and a folder be called

@@ -16,11 +16,13 @@ FIT_FILE = "fit.json"  # of a run or a sweep: choice and curve
 
 @dataclass(frozen=True)
 class Tried:
-    """A rung that was measured. judged: every bound less the margin, on every target asked; cached: nothing of it was made by
-    this walk. macs: multiplications of one image, None if its sketch did not tell."""
+    """A rung that was measured. judged: every bound less the margin, on every target asked; no_room: {target: why} of those that
+    lacked the memory to build or run it. cached: nothing of it was made by this walk. macs: multiplications of one image, None
+    if its sketch did not tell."""
 
     rung: Rung
     judged: tuple[Judgement, ...]
+    no_room: Mapping[str, str] = field(default_factory=dict)
     parameters: int | None = None
     macs: int | None = None
     keys: Mapping[str, str] = field(default_factory=dict)
@@ -29,15 +31,21 @@ class Tried:
     @property
     def verdict(self) -> Verdict:
         """PASS: it fits; FAIL: it does not; INCONCLUSIVE: what was measured decides neither."""
-        verdict = worst(one.verdict for one in self.judged)
+        verdict = Verdict.FAIL if self.no_room else worst(one.verdict for one in self.judged)
         return verdict if verdict in (Verdict.PASS, Verdict.FAIL) else Verdict.INCONCLUSIVE
 
     @property
     def why(self) -> str:
         """What speaks against it, in words; empty if it fits."""
         against = [one for one in self.judged if one.verdict is self.verdict is Verdict.FAIL]
-        against = against or [one for one in self.judged if one.verdict is not Verdict.PASS]
-        return "; ".join(f"{_asked(one)}{_miss(one)}" for one in against)
+        if self.verdict is not Verdict.FAIL:
+            against = [one for one in self.judged if one.verdict is not Verdict.PASS]
+        return "; ".join([*self.lacks, *(f"{_asked(one)}{_miss(one)}" for one in against)])
+
+    @property
+    def lacks(self) -> list[str]:
+        """Of each target that lacked memory, in words."""
+        return [f"{target} lacks the memory for it ({why})" for target, why in self.no_room.items()]
 
 
 @dataclass(frozen=True)
@@ -70,15 +78,15 @@ class Fit:
 
     def missed_by(self, target: str) -> bool:
         """Whether this target is why no rung fits."""
-        return any(one.gate.target == target for one in self._missed())
+        lack = [name for one in self._smallest() for name in one.no_room]
+        return target in lack or any(one.gate.target == target for one in self._missed())
 
     def _missed(self) -> list[Judgement]:
-        """Of the smallest rung, when none fits."""
-        if self.verdict is not Verdict.FAIL:
-            return []
-        return [
-            one for tried in self.tried if tried.rung == self.rungs[-1] for one in tried.judged if one.verdict is Verdict.FAIL
-        ]
+        return [one for tried in self._smallest() for one in tried.judged if one.verdict is Verdict.FAIL]
+
+    def _smallest(self) -> list[Tried]:
+        """The smallest rung, when none fits."""
+        return [one for one in self.tried if self.verdict is Verdict.FAIL and one.rung == self.rungs[-1]]
 
 
 def first_that_fits(count: int, fits: Callable[[int], bool]) -> int | None:
@@ -114,25 +122,29 @@ def judged_with_margin(recipe: Recipe, target: str, outcome: Outcome, margin: fl
     return tuple(judged)
 
 
-def words_for(rungs: Sequence[Rung], tried: Sequence[Tried], chosen: Rung | None, margin: float) -> str:
-    """Why this rung, or why none."""
+def words_for(rungs: Sequence[Rung], tried: Sequence[Tried], chosen: Rung | None, margin: float, *, stays: bool = False) -> str:
+    """Why this rung, or why none. stays: it was chosen by an earlier walk, and nothing was asked since."""
     by_rung = {one.rung: one for one in tried}
     less = f" less {margin:.3g}" if margin else ""
     every = f"every bound{f' less {100 * margin:g} %' if less else ''}"
     if chosen is None:
         smallest = by_rung[rungs[-1]]
         if smallest.verdict is Verdict.FAIL:
-            needs = "; ".join(_needs(one, margin) for one in smallest.judged if one.verdict is Verdict.FAIL)
+            missed = [_needs(one, margin) for one in smallest.judged if one.verdict is Verdict.FAIL]
+            needs = "; ".join([*smallest.lacks, *missed])
             return f"no rung of the ladder holds {every}; the smallest, {rungs[-1].name}: {needs}"
         return f"no rung could be shown to hold {every}; the smallest, {rungs[-1].name}: {smallest.why}"
     at = rungs.index(chosen)
     text = f"{chosen.name}, the largest of {len(rungs)} that holds {every}"
     if at == 0:
         return f"{chosen.name}, the largest of the ladder, holds {every}"
-    larger = by_rung[rungs[at - 1]]
+    larger = by_rung.get(rungs[at - 1])
+    kept = "; it stays, as the training of its student has begun (--remeasure asks the ladder again)" if stays else ""
+    if larger is None or larger.verdict is Verdict.PASS:
+        return f"{chosen.name}, which an earlier run chose, holds {every}{kept}"
     if larger.verdict is Verdict.FAIL:
         return f"{text}; the next larger, {larger.rung.name}, does not: {larger.why}"
-    return f"{text}; whether the next larger, {larger.rung.name}, does could not be decided: {larger.why}"
+    return f"{text}; whether the next larger, {larger.rung.name}, does could not be decided: {larger.why}{kept}"
 
 
 def _asked(judged: Judgement) -> str:
@@ -199,6 +211,7 @@ def _row(rung: Rung, tried: Tried | None) -> dict[str, Any]:
         "parameters": tried.parameters,
         "macs": tried.macs,
         "bounds": [one.as_json() for one in tried.judged],
+        "no_room": dict(tried.no_room),
         "keys": dict(tried.keys),
         "cached": tried.cached,
     }

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from edgekd.core import Judgement, Outcome, Verdict
+from edgekd.core import DeviceMemoryError, Outcome, Verdict
 from edgekd.pipeline import chain
 from edgekd.pipeline.chain import Step
 from edgekd.pipeline.fit import Fit, Tried, first_that_fits, judged_with_margin, words_for
+from edgekd.pipeline.fit_choice import Choices
+from edgekd.pipeline.judging import NO_ROOM
 from edgekd.pipeline.keys import Keys, key_of
 from edgekd.pipeline.making import Maker, Renewed
 from edgekd.pipeline.store import Store
@@ -24,10 +26,11 @@ def bounded_targets(recipe: Recipe, not_measured: Mapping[str, str]) -> tuple[tu
     return tuple(target for target in bounded if target not in not_asked), not_asked
 
 
-def fitted(maker: Maker) -> Fit:
-    """Ask the targets and choose. maker: of a recipe with a ladder.
+def fitted(maker: Maker, choices: Choices) -> Fit:
+    """Ask the targets and choose. maker: of a recipe with a ladder; choices: of earlier walks, and of this one afterwards.
 
-    A smoke run asks nothing and takes the smallest rung; so does, in the end, a walk that keeps going where none fits.
+    A choice whose student is being trained stays while it fits, unless preflight is asked to measure again. A smoke run asks
+    nothing and takes the smallest rung; so does, in the end, a walk that keeps going where none fits.
     Raises what sketch and preflight raise; InputError where the walk starts later and an answer is not in the store.
     """
     recipe, control = maker.keys.recipe, maker.control
@@ -41,6 +44,15 @@ def fitted(maker: Maker) -> Fit:
         why = f"no target that has a bound can be measured, so no rung can be chosen ({absent})"
         return Fit(rungs, (), None, Verdict.INCONCLUSIVE, why, margin, not_asked)
     tried: dict[int, Tried] = {}
+    measures = control.makes_again(Step(chain.STAGES["preflight"]))
+    stays = None if measures else choices.of(maker.keys, maker.store)
+    if stays is not None:
+        last = _tried(maker, stays, targets, margin, last=stays == rungs[-1])
+        if last.verdict is Verdict.PASS:
+            curve = {**known(maker.keys, maker.store, undecided=True), stays: last}
+            asked = tuple(curve[rung] for rung in rungs if rung in curve)
+            why = words_for(rungs, asked, stays, margin, stays=True) + _yet_to_ask(not_asked)
+            return Fit(rungs, asked, stays, Verdict.PASS, why, margin, not_asked)
 
     def fits(at: int) -> bool:
         tried[at] = _tried(maker, rungs[at], targets, margin, last=at == len(rungs) - 1)
@@ -53,9 +65,13 @@ def fitted(maker: Maker) -> Fit:
     verdict = Verdict.PASS if chosen else tried[len(rungs) - 1].verdict
     if chosen is None and control.keep_going:
         chosen, why = rungs[-1], f"{why}; --keep-going goes on with it"
-    if not_asked:
-        why += f"; {', '.join(not_asked)} was not asked, and may ask for a smaller one once connected"
-    return Fit(rungs, asked, chosen, verdict, why, margin, not_asked)
+    elif chosen is not None:
+        choices.remember(recipe, chosen)
+    return Fit(rungs, asked, chosen, verdict, why + _yet_to_ask(not_asked), margin, not_asked)
+
+
+def _yet_to_ask(not_asked: Mapping[str, str]) -> str:
+    return f"; {', '.join(not_asked)} was not asked, and may ask for a smaller one once connected" if not_asked else ""
 
 
 def _tried(maker: Maker, rung: Rung, targets: tuple[str, ...], margin: float, *, last: bool) -> Tried:
@@ -65,19 +81,35 @@ def _tried(maker: Maker, rung: Rung, targets: tuple[str, ...], margin: float, *,
     own, sketching = maker.of(recipe), Step(chain.STAGES["sketch"])
     sketch = _step(own, sketching, {}, rung)
     given = {sketching.name: Input(sketch.outcome, maker.store.folder / str(sketch.key))}
-    taken = {sketching.name: sketch}
-    judged: list[Judgement] = []
+    rows = {}
     for target in targets:
         step = Step(chain.STAGES["preflight"], target)
 
         row = _step(own, step, given, rung, lambda step, outcome, recipe: _undecided(step, outcome, recipe, margin))
         if last and row.outcome.notes.get("cut_short") and not maker.control.takes_as_it_is(step):
             row = _step(maker.of(asked_in_full(recipe)), step, given, rung, _was_cut_short)
-        taken[step.name] = row
-        judged += judged_with_margin(recipe, target, row.outcome, margin)
-    facts, keys = sketch.outcome.notes, {name: str(row.key) for name, row in taken.items()}
-    cached = all(row.status == "cached" for row in taken.values())
-    return Tried(rung, tuple(judged), facts.get("parameters"), facts.get("macs"), keys, cached)
+        rows[target] = row
+    answers = {target: row.outcome for target, row in rows.items()}
+    keys = {row.step.name: str(row.key) for row in (sketch, *rows.values())}
+    cached = all(row.status == "cached" for row in (sketch, *rows.values()))
+    return _answered(recipe, rung, sketch.outcome, answers, margin, keys, cached=cached)
+
+
+def _answered(
+    recipe: Recipe,
+    rung: Rung,
+    sketch: Outcome,
+    answers: Mapping[str, Outcome],
+    margin: float,
+    keys: Mapping[str, str],
+    *,
+    cached: bool,
+) -> Tried:
+    """answers: {target: outcome of its preflight}."""
+    no_room = {target: str(outcome.notes[NO_ROOM]) for target, outcome in answers.items() if outcome.notes.get(NO_ROOM)}
+    timed = {target: outcome for target, outcome in answers.items() if target not in no_room}
+    judged = [one for target, outcome in timed.items() for one in judged_with_margin(recipe, target, outcome, margin)]
+    return Tried(rung, tuple(judged), no_room, sketch.notes.get("parameters"), sketch.notes.get("macs"), keys, cached)
 
 
 def _undecided(step: Step, outcome: Outcome, recipe: Recipe, margin: float) -> bool:
@@ -92,12 +124,16 @@ def _was_cut_short(step: Step, outcome: Outcome, recipe: Recipe) -> bool:
 
 
 def _step(maker: Maker, step: Step, given: Mapping[str, Input], rung: Rung, renewed: Renewed | None = None) -> Row:
-    """Take one step of a rung; heard of under a name that tells the rung."""
+    """Take one step of a rung; heard of under a name that tells the rung. That a device lacks memory for it is an answer too."""
     name = f"fit, {rung.name}: {step.name}"
     maker.listen({"event": "start", "step": name})
     row = Row(step, "failed")
     try:
-        taken = maker.take(step, given, name, renewed)
+        try:
+            taken = maker.take(step, given, name, renewed)
+        except DeviceMemoryError as short:
+            maker.listen({"event": "note", "text": f"{name}: it does not fit: {short}"})
+            taken = maker.keep(step, given, Outcome(notes={NO_ROOM: short.what}))
         row = Row(step, "done" if taken.made else "cached", taken.stored.outcome, (), taken.key, taken.stored.seconds)
         row = replace(row, age_s=taken.stored.age_s)
         return row
@@ -105,23 +141,26 @@ def _step(maker: Maker, step: Step, given: Mapping[str, Input], rung: Rung, rene
         maker.listen({"event": "end", "step": name, "status": row.status, "row": row})
 
 
-def known(keys: Keys, store: Store) -> dict[Rung, Tried]:
-    """What the store knows of the rungs, without touching anything; one whose answer would be asked again is not known."""
+def known(keys: Keys, store: Store, *, undecided: bool = False) -> dict[Rung, Tried]:
+    """What the store knows of the rungs, without touching anything. undecided: also of one whose answer would be asked again."""
     recipe = keys.recipe
     margin = recipe.fit.margin if recipe.fit else 0.0
     targets, _ = bounded_targets(recipe, keys.not_measured)
-    found = {rung: _remembered(keys.of(at_rung(recipe, rung)), store, rung, targets, margin) for rung in ladder(recipe)}
+    rungs = ladder(recipe) if targets else ()
+    found = {rung: _remembered(keys.of(at_rung(recipe, rung)), store, rung, targets, margin, undecided) for rung in rungs}
     return {rung: tried for rung, tried in found.items() if tried is not None}
 
 
-def _remembered(keys: Keys, store: Store, rung: Rung, targets: tuple[str, ...], margin: float) -> Tried | None:
+def _remembered(keys: Keys, store: Store, rung: Rung, targets: tuple[str, ...], margin: float, undecided: bool) -> Tried | None:
     sketching = Step(chain.STAGES["sketch"])
     sketch = store.peek(key_of(keys.parts(sketching, {})))
-    judged: list[Judgement] = []
+    if sketch is None:
+        return None
+    answers, made = {}, {sketching.name: sketch.key}
     for target in targets:
         step = Step(chain.STAGES["preflight"], target)
-        timed = store.peek(key_of(keys.parts(step, {sketching.name: sketch.outcome}))) if sketch else None
-        if timed is None or _undecided(step, timed.outcome, keys.recipe, margin):
+        timed = store.peek(key_of(keys.parts(step, {sketching.name: sketch.outcome})))
+        if timed is None or (not undecided and _undecided(step, timed.outcome, keys.recipe, margin)):
             return None
-        judged += judged_with_margin(keys.recipe, target, timed.outcome, margin)
-    return Tried(rung, tuple(judged), cached=True) if judged else None
+        answers[target], made[step.name] = timed.outcome, timed.key
+    return _answered(keys.recipe, rung, sketch.outcome, answers, margin, made, cached=True)

@@ -10,6 +10,7 @@ from edgekd.pipeline.chain import Step
 from edgekd.recipe import Recipe
 
 FASTEST = "latency_ms.fastest"  # of all queries of the untrained student; see edgekd.stages.preflight
+NO_ROOM = "no_room"  # a note: why there are no measurements, where the device lacked memory for a rung
 
 
 def judgements(step: Step, outcome: Outcome, recipe: Recipe, *, smoke: bool = False) -> tuple[Judgement, ...]:
@@ -23,11 +24,11 @@ def judgements(step: Step, outcome: Outcome, recipe: Recipe, *, smoke: bool = Fa
 
 
 def to_be_renewed(step: Step, outcome: Outcome, recipe: Recipe) -> bool:
-    """Whether a step on a device is measured again: a gate asks for a number that was taken under suspect conditions, or the
-    measurement was cut short because a bound of that time was out of reach."""
+    """Whether a step on a device is measured again: a gate asks for a number that was taken under suspect conditions, the
+    measurement was cut short because a bound of that time was out of reach, or the device lacked memory for it."""
     if not step.stage.per_target:
         return False
-    if outcome.notes.get("cut_short"):
+    if outcome.notes.get("cut_short") or outcome.notes.get(NO_ROOM):
         return True
     asked = [measured(outcome, gate) for gate in recipe.gates_of(step.stage.name, step.target) if gate.waive is None]
     return any(one is not None and one.suspect for one in asked)

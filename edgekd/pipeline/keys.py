@@ -25,7 +25,7 @@ from edgekd.recipe import Nothing, Recipe
 from edgekd.stages.images import normalization_of
 from edgekd.stages.on_target import ENGINE
 
-_ONLY_REACHES = ("required", "host", "python")  # of a target: what it runs on says the device itself
+ONLY_REACHES = ("required", "host", "python")  # of a target: what it runs on says the device itself
 _ONLY_NAMES = ("name", "aliases")  # of a device's profile
 LIBRARIES = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "numpy", "pillow")
 
@@ -149,7 +149,7 @@ def _that_counts(name: str, section: Any, recipe: Recipe, stage: Stage) -> Any:
             kept = {key: value for key, value in section.items() if key != "seed"}
             return {**kept, "weights": "file" if recipe.weights_file(name) else section["weights"]}
         case _, "targets":
-            return {target: {key: one[key] for key in one if key not in _ONLY_REACHES} for target, one in section.items()}
+            return {target: {key: one[key] for key in one if key not in ONLY_REACHES} for target, one in section.items()}
         case _:
             return section
 

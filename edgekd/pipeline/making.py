@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, NoReturn
 from edgekd.core import EdgekdError, EnvironmentProblem, InputError, Outcome
 from edgekd.pipeline.chain import OPEN_TEST, Step
 from edgekd.pipeline.control import Control
-from edgekd.pipeline.judging import to_be_renewed
+from edgekd.pipeline.judging import NO_ROOM, to_be_renewed
 from edgekd.pipeline.keys import Keys, key_of
 from edgekd.pipeline.state import Openings
 from edgekd.pipeline.store import Store, Stored
@@ -43,6 +43,7 @@ class Maker:
     def __init__(self, keys: Keys, store: Store, control: Control, worker: Worker, openings: Openings, listen: Listener) -> None:
         self.keys, self.store, self.control = keys, store, control
         self.worker, self.openings, self.listen = worker, openings, listen
+        self._wait_s = math.inf if control.exams else 0.0  # for another run that makes the same step
         self._made: set[str] = set()  # keys: what this walk made is not made again by it
 
     def of(self, recipe: Recipe) -> Maker:
@@ -76,10 +77,20 @@ class Maker:
             raise
         return Taken(stored, key, parts, made)
 
+    def keep(self, step: Step, inputs: Mapping[str, Input], outcome: Outcome) -> Taken:
+        """Put an outcome into the store that says why the step cannot be made, as the answer to who asks whether it can."""
+        parts = self.keys.parts(step, {need: given.outcome for need, given in inputs.items()})
+        key = key_of(parts)
+        with self.store.lock(key, wait_s=self._wait_s), self.store.new_folder(key) as folder:
+            stored = self.store.commit(key, folder, outcome, 0.0, parts)
+        self._made.add(key)
+        return Taken(stored, key, parts, True)
+
     def require_stored(self, step: Step, outcomes: Mapping[str, Outcome]) -> Stored:
         """The step as the store has it, for a walk that starts after it. Raises InputError: nothing is made by surprise."""
         key = key_of(self.keys.parts(step, outcomes))
-        return self.store.find(key) or self._not_stored(step, key)
+        stored = self.store.find(key)
+        return stored if stored and not stored.outcome.notes.get(NO_ROOM) else self._not_stored(step, key)
 
     def _not_stored(self, step: Step, key: str) -> NoReturn:
         start = self.control.start
@@ -95,19 +106,19 @@ class Maker:
             rest = f"it is made again, the rest is {self.store.set_aside.pop()}"
             self.listen({"event": "note", "text": f"{name}: its stored result was damaged; {rest}"})
         if as_it_is:
-            return stored or self._not_stored(step, key)
+            nothing = stored is None or (renewed is None and stored.outcome.notes.get(NO_ROOM))
+            return self._not_stored(step, key) if nothing else stored
         if stored is None or (fresh and renewed is None):
             return stored
         return None if (renewed or to_be_renewed)(step, stored.outcome, self.keys.recipe) else stored
 
     def _make(self, step: Step, key: str, parts: Mapping[str, Any], inputs: Mapping[str, Input], name: str) -> Stored:
         self._require_disk()
-        wait_s = math.inf if self.control.exams else 0.0
 
         def say(event: Mapping[str, Any]) -> None:
             self.listen({"event": "progress", "step": name, **event})
 
-        with self.store.lock(key, wait_s=wait_s), self.store.new_folder(key) as folder:
+        with self.store.lock(key, wait_s=self._wait_s), self.store.new_folder(key) as folder:
             if self.control.exams and (stored := self._reusable(step, key, name, None)) is not None:
                 return stored  # made while this one waited
             started = time.monotonic()

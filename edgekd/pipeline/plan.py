@@ -12,6 +12,7 @@ from edgekd.core import Outcome, Verdict
 from edgekd.data import Description
 from edgekd.pipeline.chain import STAGES, Step, needed_steps, steps
 from edgekd.pipeline.fit import Tried, first_that_fits
+from edgekd.pipeline.fit_choice import CHOICE_FILE, Choices
 from edgekd.pipeline.fitting import known
 from edgekd.pipeline.judging import to_be_renewed
 from edgekd.pipeline.keys import Keys, key_of
@@ -65,17 +66,18 @@ class Plan:
     rungs: tuple[PlannedRung, ...] = ()
 
 
-def make_plan(recipe: Recipe, store_folder: Path, reach: targets.Reach | None = None) -> Plan:
+def make_plan(recipe: Recipe, store_folder: Path, reach: targets.Reach | None = None, run_dir: Path | None = None) -> Plan:
     """Raises InputError for images that are not there or not usable, DeviceError for a device that does not answer.
 
-    reach: where the devices are; None: as recipe and environment say.
+    reach: where the devices are; None: as recipe and environment say. run_dir: of the run to be; None: a new one.
     """
     require_ready(recipe)
     keys = Keys(recipe, None, reach=reach)
     counts = keys.described.counts
     require_enough_images(recipe, counts["train"], STAGES)
-    rungs = _rungs(keys, store := Store(store_folder))
-    planned = planned_steps(keys, store, steps(tuple(recipe.targets)))
+    store, choices = Store(store_folder), Choices(run_dir / CHOICE_FILE) if run_dir else None
+    rungs = _rungs(keys, store, choices)
+    planned = planned_steps(keys, store, steps(tuple(recipe.targets)), choices)
     unsettled = [
         reason
         for gate in recipe.gate_list()
@@ -84,9 +86,9 @@ def make_plan(recipe: Recipe, store_folder: Path, reach: targets.Reach | None = 
     return Plan(planned, tuple(unsettled), keys.described, rungs)
 
 
-def _rungs(keys: Keys, store: Store) -> tuple[PlannedRung, ...]:
+def _rungs(keys: Keys, store: Store, choices: Choices | None) -> tuple[PlannedRung, ...]:
     answers = known(keys, store)
-    chosen, planned = _chosen(keys, answers), []
+    chosen, planned = _chosen(keys, store, answers, choices), []
     for rung in ladder(keys.recipe):
         found = answers.get(rung)
         fits = found.verdict is Verdict.PASS if found else None
@@ -94,9 +96,12 @@ def _rungs(keys: Keys, store: Store) -> tuple[PlannedRung, ...]:
     return tuple(planned)
 
 
-def _chosen(keys: Keys, answers: Mapping[Rung, Tried]) -> Rung | None:
+def _chosen(keys: Keys, store: Store, answers: Mapping[Rung, Tried], choices: Choices | None) -> Rung | None:
     rungs = ladder(keys.recipe)
     try:
+        stays = choices.of(keys, store) if choices and rungs else None
+        if stays is not None and answers[stays].verdict is Verdict.PASS:
+            return stays
         at = first_that_fits(len(rungs), lambda at: answers[rungs[at]].verdict is Verdict.PASS)
     except KeyError:  # a question that the store cannot answer
         return None
@@ -109,12 +114,12 @@ def _to_come(step: Step, keys: Keys) -> PlannedStep:
     return PlannedStep(step.name, "to do", cost=_cost(step, keys.recipe, keys.described))
 
 
-def planned_steps(keys: Keys, store: Store, wanted: Iterable[Step]) -> tuple[PlannedStep, ...]:
+def planned_steps(keys: Keys, store: Store, wanted: Iterable[Step], choices: Choices | None = None) -> tuple[PlannedStep, ...]:
     """What is to become of these steps, in their order; touches nothing but the keys' memo of image digests. Of a recipe with a
-    ladder as of the rung that the store chooses; while it cannot, all is to do."""
+    ladder as of the rung that the store chooses, or that stays of ``choices``; while there is none, all is to do."""
     recipe = keys.recipe
     if recipe.fit is not None:
-        chosen = _chosen(keys, known(keys, store))
+        chosen = _chosen(keys, store, known(keys, store), choices)
         if chosen is None:
             return tuple(_to_come(step, keys) for step in wanted)
         recipe = at_rung(recipe, chosen)

@@ -17,6 +17,7 @@ from edgekd.pipeline import chain
 from edgekd.pipeline.chain import Step, needed_steps, steps
 from edgekd.pipeline.control import Control
 from edgekd.pipeline.fit import FIT_FILE, Fit
+from edgekd.pipeline.fit_choice import CHOICE_FILE, Choices
 from edgekd.pipeline.fitting import fitted
 from edgekd.pipeline.judging import judgements
 from edgekd.pipeline.keys import Keys
@@ -96,7 +97,7 @@ class Runner:
         """Of a recipe with a ladder, choose the rung that fits, once; what comes after knows its width and image size only."""
         if self.recipe.fit is None:
             return maker
-        self.fit = fitted(maker)
+        self.fit = fitted(maker, Choices(self.run_dir / CHOICE_FILE))
         self.listen({"event": "note", "text": f"fit: {self.fit.why}"})
         if self.fit.chosen is None:
             return maker

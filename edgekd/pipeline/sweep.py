@@ -22,6 +22,7 @@ from edgekd.pipeline.apart import Order, take_all
 from edgekd.pipeline.arms import Arm, Asked, arms_of, chosen, with_epochs
 from edgekd.pipeline.chain import CHAIN, STAGES, Step, steps
 from edgekd.pipeline.document import environment
+from edgekd.pipeline.fit_choice import CHOICE_FILE, Choices
 from edgekd.pipeline.keys import Keys, key_of
 from edgekd.pipeline.making import Listener
 from edgekd.pipeline.plan import PlannedStep, planned_steps
@@ -90,7 +91,7 @@ class Sweep:
                 self.described = self.described or keys.described
                 wanted = tuple(steps(tuple(recipe.targets), self.asked.until, exams=True))
                 require_enough_images(recipe, keys.described.counts["train"], {step.stage.name for step in wanted})
-                planned = planned_steps(keys, store, wanted)
+                planned = planned_steps(keys, store, wanted, Choices(self.folder / CHOICE_FILE))
                 found.append(Prospect(arm, seed, planned, key_of(keys.parts(Step(STAGES["teacher"]), {}))))
         return found
 

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from edgekd.core import InputError, digest
+from edgekd.core import InputError
 from edgekd.core.files import write_json
 from edgekd.pipeline.arms import Arm
 from edgekd.pipeline.control import Control
 from edgekd.pipeline.fit import FIT_FILE, Fit
+from edgekd.pipeline.fit_choice import CHOICE_FILE, Choices, question_of
 from edgekd.pipeline.fitting import fitted
 from edgekd.pipeline.keys import Keys
 from edgekd.pipeline.making import Listener, Maker
@@ -28,26 +29,19 @@ def with_numbers(arms: Sequence[Arm], folder: Path, store: Path, listen: Listene
     fits: dict[str, Fit] = {}
     with Worker(folder / "worker.log") as worker:
         for recipe in (one for arm in arms for one in arm.recipes.values() if one.fit is not None):
-            if _asks(recipe) not in fits:
+            if question_of(recipe) not in fits:
                 keys, openings = Keys(recipe, store / "digests.json"), Openings(store / "test_opened.json")
                 maker = Maker(keys, Store(store), Control(exams=True), worker, openings, listen)
-                fits[_asks(recipe)] = _some_student(fitted(maker))
+                fits[question_of(recipe)] = _some_student(fitted(maker, Choices(folder / CHOICE_FILE)))
 
     def settled(recipe: Recipe) -> Recipe:
-        chosen = fits[_asks(recipe)].chosen if recipe.fit is not None else None
+        chosen = fits[question_of(recipe)].chosen if recipe.fit is not None else None
         return at_rung(recipe, chosen) if chosen else recipe
 
     if fits:
         write_json(folder / FIT_FILE, [fit.as_json() for fit in fits.values()])
         arms = [replace(arm, recipes={seed: settled(recipe) for seed, recipe in arm.recipes.items()}) for arm in arms]
     return tuple(arms), [f"student.width: auto: {fit.why}" for fit in fits.values()]
-
-
-def _asks(recipe: Recipe) -> str:
-    """What decides which rung fits. Seeds and how a network is trained move no latency."""
-    kept = recipe.as_json()
-    asked = {name: kept[name] for name in ("student", "fit", "targets", "gates")}
-    return digest({**asked, "image_size": kept["data"]["image_size"]})
 
 
 def _some_student(fit: Fit) -> Fit:

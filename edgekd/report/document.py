@@ -106,6 +106,7 @@ class RungPart(_Part):
     parameters: int | None = None
     macs: int | None = Field(None, description="multiply-accumulates of one image")
     bounds: list[GatePart] = Field([], description="every bound less the margin, on every target asked; inherited: of which gate")
+    no_room: dict[str, str] = Field({}, description="targets that lacked the memory to build or run it, and why")
     cached: bool = False
 
 

@@ -16,7 +16,8 @@ _WORDS = {"yes": "fits", "no": "does not fit"}
 
 @dataclass(frozen=True)
 class LadderRow:
-    """A rung as text. numbers: one for each bound: (target and metric, value, interval, bound)."""
+    """A rung as text. numbers: one for each bound: (target and metric, value, interval, bound). lacks: targets without the memory
+    for it; why tells more."""
 
     width: str
     pixels: str
@@ -25,6 +26,7 @@ class LadderRow:
     fits: str
     why: str
     numbers: tuple[tuple[str, str, str, str], ...]
+    lacks: tuple[str, ...]
     chosen: bool
 
 
@@ -69,7 +71,7 @@ def _row(rung: RungPart, chosen: bool) -> LadderRow:
         f"{rung.width:g}", str(height) if height == width else f"{height}x{width}",
         f"{rung.parameters:,}" if rung.parameters is not None else MISSING,
         f"{rung.macs / 1e6:,.3g} M" if rung.macs is not None else MISSING,
-        _WORDS.get(rung.fits, rung.fits), rung.why, tuple(numbers), chosen,
+        _WORDS.get(rung.fits, rung.fits), rung.why, tuple(numbers), tuple(rung.no_room), chosen,
     )  # fmt: skip
 
 

@@ -99,10 +99,11 @@ def _table(document: Document, width: int) -> list[Text]:
 
 def _ladder(fit: FitPart, width: int) -> list[Text]:
     """The rungs that were asked, and of one that was chosen why."""
-    rows = [row for row in ladder_rows(fit) if row.numbers]
+    rows = [row for row in ladder_rows(fit) if row.numbers or row.lacks]
     grid = [("width", "px", "parameters", "MACs", "", "")]
     for row in rows:
-        numbers = "; ".join(" ".join(filter(None, parts[:3])) for parts in row.numbers)
+        told = [*(" ".join(filter(None, parts[:3])) for parts in row.numbers), *(f"{one} lacks the memory" for one in row.lacks)]
+        numbers = "; ".join(told)
         grid.append((row.width, row.pixels, row.parameters, row.macs, numbers, "chosen" if row.chosen else row.fits))
     widths = [max(cell_len(cells[at]) for cells in grid) for at in range(len(grid[0]))]
     lines = [Text("")]

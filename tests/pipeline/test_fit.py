@@ -11,6 +11,8 @@ from edgekd.core import InputError, Verdict
 from edgekd.pipeline import (
     Asked,
     Stage,
+    Step,
+    Store,
     Sweep,
     chain,
     make_plan,
@@ -22,8 +24,9 @@ from edgekd.pipeline import (
     verdict,
 )
 from edgekd.pipeline.fit import first_that_fits
-from edgekd.pipeline.keys import Keys
-from edgekd.recipe import ladder, load
+from edgekd.pipeline.keys import Keys, key_of
+from edgekd.recipe import Rung, at_rung, ladder, load
+from edgekd.report import render_html, render_terminal
 from edgekd.report.document import parse
 
 one_way = pytest.mark.parametrize("toy_chain", [False], indirect=True, ids=["in the parent"])
@@ -173,16 +176,62 @@ def test_a_walk_that_keeps_going_takes_the_smallest_and_still_fails(walk):
 
 
 @one_way
-def test_a_suspect_number_never_counts_as_fitting_is_told_and_is_measured_again(walk):
+def test_a_suspect_number_never_counts_as_fitting_and_is_told(walk):
     walk.ms(40, 20, 10, -6, 3)
     walked = walk(BOUND)
     assert walked.fit.chosen.width == 0.35
     assert "could not be decided" in walked.fit.why and "other work ran" in walked.fit.why
     assert next(one for one in walked.fit.as_json()["rungs"] if one["width"] == 0.5)["fits"] == "undecided"
+
+
+def after_a_suspect_number(walk, **stop):
+    """A walk whose choice is 0.35, as 0.5 could not be decided; from now on it can, and would fit."""
+    walk.ms(40, 20, 10, -6, 3)
+    walked = walk(BOUND, **stop)
+    assert walked.fit.chosen.width == 0.35
     walk.ms(40, 20, 10, 6, 3)
+
+
+@one_way
+def test_a_larger_rung_that_was_undecided_is_asked_again_until_the_student_is_trained(walk):
+    after_a_suspect_number(walk, until="teacher")
     before = len(walk.calls())
     assert walk(BOUND).fit.chosen.width == 0.5
     assert asked(walk, before) == ["0.5@8"]
+
+
+@one_way
+def test_a_trained_student_is_not_thrown_away_for_a_larger_one_that_was_undecided(walk):
+    after_a_suspect_number(walk)
+    before = len(walk.calls())
+    again = walk(BOUND)
+    assert walk.calls()[before:] == [] and {*statuses(again).values()} == {"cached"}
+    assert (again.fit.chosen.width, again.fit.verdict) == (0.35, Verdict.PASS)
+    assert "could not be decided" in again.fit.why and "it stays" in again.fit.why and "--remeasure" in again.fit.why
+    assert next(one for one in again.fit.as_json()["rungs"] if one["width"] == 0.5)["fits"] == "undecided"
+    plan = make_plan(walk.read(), walk.folder / "store", None, walk.folder / "run")
+    assert [one.name for one in plan.rungs if one.chosen] == ["width 0.35 at 8 px"]
+    assert walk(BOUND, start="distill").fit.chosen.width == 0.35
+    assert walk(BOUND, remeasure=True).fit.chosen.width == 0.5
+
+
+@one_way
+def test_a_training_that_was_stopped_is_gone_on_with_and_not_exchanged(walk):
+    after_a_suspect_number(walk, until="teacher")
+    keys = Keys(at_rung(walk.read(), Rung(0.35, 8)), None)
+    teacher = Step(chain.STAGES["teacher"])
+    made = Store(walk.folder / "store").peek(key_of(keys.parts(teacher, {}))).outcome
+    distill = key_of(keys.parts(Step(chain.STAGES["distill"]), {"teacher": made}))
+    (walk.folder / f"store/{distill}.checkpoint").mkdir()
+    assert walk(BOUND).fit.chosen.width == 0.35
+
+
+@one_way
+def test_a_trained_student_that_does_not_fit_any_more_makes_way_and_so_does_one_of_another_bound(walk):
+    after_a_suspect_number(walk)
+    with_size = walk(BOUND, "gates.preflight.cpu.size_mb={max: 2}")
+    assert with_size.fit.verdict is Verdict.FAIL and with_size.fit.chosen is None
+    assert walk(BOUND.replace("10", "11")).fit.chosen.width == 0.5
 
 
 @one_way
@@ -201,6 +250,63 @@ def test_the_fastest_query_says_no_also_under_suspect_conditions(walk):
     assert walked.fit.chosen.width == 0.5
     (no,) = next(one for one in walked.fit.tried if one.rung.width == 0.75).judged
     assert (no.verdict, no.gate.metric) == (Verdict.FAIL, "latency_ms.fastest")
+
+
+@one_way
+def test_a_rung_that_does_not_go_into_the_memory_does_not_fit_and_the_walk_goes_on(walk):
+    walk.ms(None, None, None, 6, 3)
+    walked = walk(BOUND)
+    assert (walked.error, walked.fit.chosen.width, walked.fit.verdict) == (None, 0.5, Verdict.PASS)
+    assert "the next larger, width 0.75 at 8 px, does not: cpu lacks the memory for it (trtexec was killed)" in walked.fit.why
+    kept = json.loads((walk.folder / "run/fit.json").read_text())["rungs"][2]
+    assert (kept["width"], kept["fits"], kept["why"]) == (0.75, "no", "cpu lacks the memory for it (trtexec was killed)")
+    document = parse(run_document(walked, walk.read(), walk.folder / "run", resume=["edgekd"], started=0.0))
+    lines = render_terminal(document, width=140).splitlines()
+    assert any("0.75" in line and "cpu lacks the memory" in line and "does not fit" in line for line in lines)
+    assert kept["why"] in render_html(document, walk.folder / "run")
+
+
+@one_way
+def test_that_the_memory_is_too_small_is_not_asked_again_unless_it_is_wanted(walk):
+    walk.ms(None, None, None, 6, 3)
+    walk(BOUND)
+    before = len(walk.calls())
+    assert [rung.fits for rung in make_plan(walk.read(), walk.folder / "store").rungs] == [None, None, False, True, None]
+    assert walk(BOUND).fit.chosen.width == 0.5 and walk(BOUND, start="distill").fit.chosen.width == 0.5
+    assert asked(walk, before) == []
+    walk.ms(40, 20, 9, 6, 3)
+    assert walk(BOUND, remeasure=True).fit.chosen.width == 0.75
+
+
+@one_way
+def test_an_ordinary_recipe_never_takes_the_want_of_memory_for_a_measurement(walk):
+    walk.ms(None, None, None, 6, 3)
+    walk(BOUND)
+    ordinary = (BOUND, "student.width=0.75", "fit=null")
+    before = len(walk.calls())
+    assert walk(*ordinary).error.exit_code == 6 and asked(walk, before) == ["0.75@8"]
+    with pytest.raises(InputError, match="cannot start at distill: no finished cpu/preflight"):
+        walk(*ordinary, start="distill")
+
+
+@one_way
+def test_where_not_even_the_smallest_goes_into_the_memory_nothing_fits(walk):
+    walk.ms(None, None, None, None, None)
+    walked = walk(BOUND)
+    assert run_verdict(walked, walk.read()) == (Verdict.FAIL, 3) and "teacher" not in walk.calls()
+    assert "the smallest, width 0.35 at 8 px: cpu lacks the memory for it" in walked.fit.why
+    assert target_verdicts(walked, walk.read())[0].verdict is Verdict.FAIL
+    going_on = walk(BOUND, keep_going=True)
+    assert (going_on.error.exit_code, going_on.error.where) == (6, "cpu: build int8")
+
+
+@one_way
+def test_a_device_that_does_not_answer_says_nothing_about_a_rung(walk):
+    walk.ms(40, 20, "gone", 6, 3)
+    walked = walk(BOUND)
+    assert (walked.error.exit_code, walked.fit) == (6, None) and asked(walk) == ["0.75@8"]
+    walk.ms(40, 20, 10, 6, 3)
+    assert walk(BOUND).fit.chosen.width == 0.5
 
 
 @one_way
@@ -223,6 +329,20 @@ def test_a_device_that_is_not_connected_is_not_asked_and_may_change_the_choice(w
     monkeypatch.setattr("edgekd.pipeline.keys.targets.why_not_measured", lambda specs, reach: {})
     tighter = jetson.replace("10", "4")
     assert walk(tighter, BOUND).fit.chosen.width == 0.35
+
+
+@one_way
+def test_a_device_that_is_unplugged_takes_no_trained_student_away(walk, monkeypatch):
+    text = (walk.folder / "toy.yaml").read_text().replace("gates:\n", f"{JETSON}gates:\n")
+    (walk.folder / "toy.yaml").write_text(text)
+    bounds = (BOUND, BOUND.replace("cpu", "jetson").replace("10", "4"))
+    with monkeypatch.context() as connected:
+        connected.setattr("edgekd.pipeline.keys.targets.why_not_measured", lambda specs, reach: {})
+        assert walk(*bounds).fit.chosen.width == 0.35
+    before = len(walk.calls())
+    alone = walk(*bounds)  # the cpu by itself would bear 0.5
+    assert alone.fit.chosen.width == 0.35 and walk.calls()[before:] == []
+    assert "which an earlier run chose" in alone.fit.why and "jetson was not asked" in alone.fit.why
 
 
 @one_way

@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from edgekd.core import InputError, Interrupted, Measurement, Outcome, share
+from edgekd.core import DeviceError, DeviceMemoryError, InputError, Interrupted, Measurement, Outcome, share
 from edgekd.stages.stop import STOP
 
 
@@ -154,10 +154,14 @@ def sketched(context):
 
 def raced(context):
     """A preflight whose queries take what TOY_MS says of the rung, in ms: {"0.5@8": 3.0}; a negative one under suspect
-    conditions, beyond a quarter over the bound after a short look."""
+    conditions, beyond a quarter over the bound after a short look; null: the device lacks memory; "gone": it is not there."""
     rung = context.input("sketch").path("fp32").read_text()
     count(context, f"{context.target}/preflight {rung}")
     said = json.loads(os.environ["TOY_MS"])[rung]
+    if said is None:
+        raise DeviceMemoryError("trtexec was killed", where=f"{context.target}: build int8", seen="nothing", fix="close programs")
+    if said == "gone":
+        raise DeviceError("the device does not answer", where=context.target, seen="No route to host", fix="is it on?")
     ms, suspect = abs(said), ("other work ran",) * (said < 0)
     bound = context.recipe.tightest_latency(context.target)
     short = bound is not None and 0.9 * ms > 1.25 * bound.limit
