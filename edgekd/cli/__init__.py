@@ -24,6 +24,7 @@ COMMANDS = (
     "devices",
     "bench",
     "build",
+    "inspect",
     "doctor",
     "schema",
     "predict",

@@ -9,7 +9,7 @@ from typing import Any
 import onnx
 import onnxruntime
 import torch
-from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError
 from onnxruntime.capi import onnxruntime_pybind11_state as _binding
 
 from edgekd.core import InputError

@@ -9,6 +9,7 @@ from edgekd.report.bench_screen import device_text, layers_text, render_bench
 from edgekd.report.build_screen import render_build
 from edgekd.report.compare import compared, render_comparison
 from edgekd.report.document import FILE_NAME, Document, document_schema, read
+from edgekd.report.inspect_screen import render_inspect
 from edgekd.report.page import render_html
 from edgekd.report.sweep import (
     SWEEP_FILE,
@@ -43,6 +44,7 @@ __all__ = [
     "render_comparison",
     "render_csv",
     "render_html",
+    "render_inspect",
     "render_sweep",
     "render_sweep_html",
     "render_terminal",

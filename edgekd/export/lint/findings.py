@@ -46,9 +46,12 @@ def purposes_of(model: ModelProto) -> tuple[list[Purpose], str]:
     return [Purpose("onnxruntime")], "its activations are not int8 with zero point 0"
 
 
-def layers(graph: Graph) -> list[dict[str, Any]]:
-    """Every convolution and matrix product: {"name", "op", "precision": "int8" | "float", "reason": why float, or None}."""
-    weighted = [(node, why_float(graph, node)) for node in graph.of(*WEIGHTED)]
+def layers(model: ModelProto, purposes: Sequence[Purpose]) -> list[dict[str, Any]]:
+    """Every convolution and matrix product, as the file asks for it: {"name", "op", "precision": "int8" | "float", "reason": why
+    float, or None}. What a runtime makes of it only the runtime says."""
+    graph = Graph(model)
+    runtime = purposes[0].runtime if len(purposes) == 1 else ""
+    weighted = [(node, why_float(graph, node, runtime)) for node in graph.of(*WEIGHTED)]
     already = [
         node for node in graph.nodes if node.op_type in ("QLinearConv", "QLinearMatMul", "QGemm", "ConvInteger", "MatMulInteger")
     ]

@@ -101,6 +101,13 @@ class Graph:
         """The nodes of these ops, each with an input and an output; others are no valid ones."""
         return (node for node in self.nodes if node.op_type in ops and node.input and node.output)
 
+    def roundings(self) -> Iterator[NodeProto]:
+        """Qs and DQs; of a pair on one grid the Q alone."""
+        for node in self.of(QUANTIZE, DEQUANTIZE):
+            above = self.maker.get(node.input[0])
+            if node.op_type == QUANTIZE or above is None or above.op_type != QUANTIZE or node.input[1:] != above.input[1:]:
+                yield node
+
     def kind(self, tensor: str) -> str:
         """The op that makes it, "" of an input or constant."""
         return self.maker[tensor].op_type if tensor in self.maker else ""

@@ -45,6 +45,8 @@ def why_float(graph: Graph, node: NodeProto, runtime: str = "") -> str | None:
     bare = next((one for one in factors if not graph.is_rounded(one)), None)
     said = [] if bare is None else [f"its input comes unrounded from {maker_of(graph, bare)}"]
     said += ["its weight is not rounded"] if weight and not weight.rounded else []
+    if runtime == "onnxruntime" and node.op_type not in FUSED:
+        said += [f"onnxruntime has no int8 {node.op_type}"]
     if not said and runtime == "onnxruntime" and node.op_type == "Conv" and (reader := unrounded_reader(graph, node)):
         said = [f"its output goes unrounded to {reader}"]
     return " and ".join(said) or None
@@ -90,7 +92,8 @@ def float_island(graph: Graph, purpose: Purpose) -> Hits:
     for island in _islands(graph, known, purpose.runtime):
         if foreign := [node for node in island if node.op_type not in known]:
             named = ", ".join(dict.fromkeys(node.op_type for node in foreign))
-            yield graph.name(foreign[0]), f"{len(island)} ops from {graph.name(island[0])}; {purpose.runtime} has no int8 {named}"
+            many = f"{len(island)} ops from" if len(island) > 1 else "one op,"
+            yield graph.name(foreign[0]), f"{many} {graph.name(island[0])}; {purpose.runtime} has no int8 {named}"
 
 
 def _islands(graph: Graph, known: frozenset[str], runtime: str) -> Iterator[list[NodeProto]]:

@@ -24,7 +24,7 @@ _NAMES: dict[int, str] = {
     "floor scales at about 1e-8 (a dead channel's is any positive number), and look where no numbers come from",
 )
 def scale(graph: Graph, purpose: Purpose) -> Hits:
-    for node in graph.of(QUANTIZE, DEQUANTIZE):
+    for node in graph.roundings():
         value = graph.grid(node).scale
         if value is not None and not (np.isfinite(value).all() and (value > 0).all()):
             odd = value.ravel()[~(np.isfinite(value) & (value > 0)).ravel()]
@@ -33,14 +33,14 @@ def scale(graph: Graph, purpose: Purpose) -> Hits:
 
 @rule(ERROR, "the pair is not folded into the layer beside it, which stays float; TensorRT refuses it", "make it an initializer")
 def computed_scale(graph: Graph, purpose: Purpose) -> Hits:
-    for node in graph.of(QUANTIZE, DEQUANTIZE):
+    for node in graph.roundings():
         if odd := [name for name in node.input[1:3] if name and name not in graph.constants]:
             yield graph.name(node), f"{odd[0]} is computed"
 
 
 @rule(ERROR, "the runtimes refuse it, or read one for the other", "one scale and one zero point for each channel, or one for all")
 def grid_length(graph: Graph, purpose: Purpose) -> Hits:
-    for node in graph.of(QUANTIZE, DEQUANTIZE):
+    for node in graph.roundings():
         grid = graph.grid(node)
         if grid.scale is not None and grid.zero is not None and grid.scale.size != grid.zero.size:
             yield graph.name(node), f"{grid.scale.size} scales and {grid.zero.size} zero points"
@@ -48,7 +48,7 @@ def grid_length(graph: Graph, purpose: Purpose) -> Hits:
 
 @rule(ERROR, "no kernel takes an activation scaled by channel: its layers stay float, or are refused", "one scale for the tensor")
 def activation_per_channel(graph: Graph, purpose: Purpose) -> Hits:
-    for node in graph.of(QUANTIZE, DEQUANTIZE):
+    for node in graph.roundings():
         value = graph.grid(node).scale
         if value is not None and value.size > 1 and not graph.rounds_a_constant(node):
             yield graph.name(node), f"{value.size} scales"
@@ -123,7 +123,7 @@ def rounded_twice(graph: Graph, purpose: Purpose) -> Hits:
 )
 def no_zero_point(graph: Graph, purpose: Purpose) -> Hits:
     if purpose.tensorrt is None or version_of(purpose.tensorrt) < _TEN:
-        for node in graph.of(QUANTIZE, DEQUANTIZE):
+        for node in graph.roundings():
             if not graph.grid(node).written:
                 yield graph.name(node), f"{len(node.input)} inputs"
 
@@ -135,7 +135,7 @@ def no_zero_point(graph: Graph, purpose: Purpose) -> Hits:
     runtimes=("tensorrt",),
 )
 def uint8(graph: Graph, purpose: Purpose) -> Hits:
-    for node in graph.of(QUANTIZE, DEQUANTIZE):
+    for node in graph.roundings():
         grid = graph.grid(node)
         if grid.written and grid.type not in (TensorProto.INT8, TensorProto.INT32, 0):
             yield graph.name(node), f"zero point of type {_NAMES.get(grid.type, 'another')}"
@@ -148,7 +148,7 @@ def uint8(graph: Graph, purpose: Purpose) -> Hits:
     runtimes=("tensorrt",),
 )
 def asymmetric(graph: Graph, purpose: Purpose) -> Hits:
-    for node in graph.of(QUANTIZE, DEQUANTIZE):
+    for node in graph.roundings():
         grid = graph.grid(node)
         if grid.type == TensorProto.INT8 and grid.zero is not None and grid.zero.any():
             yield graph.name(node), f"zero point {grid.zero[grid.zero != 0].flat[0]}"
