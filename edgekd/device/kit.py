@@ -38,15 +38,21 @@ def main(arguments):
         if hasattr(stream, "reconfigure"):  # Python 3.7
             stream.reconfigure(errors="backslashreplace")
     signal.signal(signal.SIGTERM, _leave)
+    own = os.path.abspath(archive.zip_path())
+    folder = os.path.abspath(options.folder or os.path.dirname(own))
     try:
-        return _run(os.path.abspath(archive.zip_path()), options.folder)
-    except Problem as problem:
-        for line in [str(problem)] + ["  %s: %s" % pair for pair in (("seen", problem.seen), ("try", problem.fix)) if pair[1]]:
-            sys.stderr.write(line + "\n")
-        return problem.exit_code
+        return _run(own, folder)
+    except OSError as error:
+        fix = "free some space there, or name another with --folder DIR; then run the kit again: what is done stays"
+        problem = Problem("device", "the disk refuses: %s" % error.strerror, error.filename or folder, fix=fix)
+    except Problem as told:
+        problem = told
     except KeyboardInterrupt:
         sys.stderr.write("stopped; run the kit again to go on\n")
         return 130
+    for line in [str(problem)] + ["  %s: %s" % pair for pair in (("seen", problem.seen), ("try", problem.fix)) if pair[1]]:
+        sys.stderr.write(line + "\n")
+    return problem.exit_code
 
 
 def _leave(number, frame):
@@ -54,7 +60,6 @@ def _leave(number, frame):
 
 
 def _run(own, folder):
-    folder = os.path.abspath(folder or os.path.dirname(own))
     with zipfile.ZipFile(own) as kit:
         try:
             content = kit.read(CONTENT)

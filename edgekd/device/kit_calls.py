@@ -6,7 +6,7 @@ import sys
 from typing import Any, Dict, Iterator
 
 from .asked import ask
-from .integrity import write_aside
+from .integrity import sha256_of, write_aside
 
 CALLS, PARTS = "calls", "parts"
 
@@ -43,14 +43,14 @@ def keep(work, number, answer):
 
 
 def kept(work, number):
-    """The answer kept under this number, with all its files; None where there is none."""
+    """The answer kept under this number, with all its files, whole to the byte; None where there is none."""
     try:
         with open(_path(work, number), "rb") as file:
             answer = json.loads(file.read().decode("utf-8"))
+        whole = all(sha256_of(os.path.join(work, PARTS, one["sha256"])) == one["sha256"] for one in files_of(answer["body"]))
     except (OSError, ValueError):
-        return None
-    there = all(os.path.isfile(os.path.join(work, PARTS, one["sha256"])) for one in files_of(answer["body"]))
-    return answer if there else None
+        return None  # none yet; or the power went, and a file was still on its way to the disk
+    return answer if whole else None
 
 
 def failed(answer):

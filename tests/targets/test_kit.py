@@ -313,6 +313,13 @@ def test_a_killed_kit_leaves_no_process_and_goes_on_with_the_call_it_was_at(tmp_
     all_that_is_asked(jetson)
 
 
+def test_a_disk_that_takes_no_more_is_told_with_its_place_and_what_to_do(answered, tmp_path):
+    limit = "import resource, os, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20000,) * 2); os.execv(sys.argv[1], sys.argv[1:])"
+    ran = answered.run([sys.executable, "-c", limit, *answered.command, "--folder", str(tmp_path)])
+    assert ran.returncode == 6 and "the disk refuses: File too large" in ran.stderr and "--folder" in ran.stderr
+    assert str(tmp_path) in ran.stderr and "Traceback" not in ran.stderr
+
+
 def commands():
     found = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
