@@ -19,7 +19,7 @@ import threading
 import time
 import traceback
 
-from . import children, clocks, cool, probe, said, tegrastats
+from . import beside, children, clocks, cool, probe, said
 from .files import Files
 from .integrity import write_aside
 from .lock import measuring_lock
@@ -30,6 +30,7 @@ KEPT = (MARKER, "edgekd.pyz")
 _MOST_REQUEST_BYTES = 1 << 20
 _GRACE_S = 2
 _OF_A_MODEL = ("build", "measure", "round", "infer")
+_BESIDE = {"tegrastats": beside.tegrastats, "nvidia_smi": beside.nvidia_smi}  # of which a request asks for one at most
 # Each a module of this package with build(request, files), timed(request, files, sample) and infer(request, files).
 _BACKENDS = {"onnxruntime": "onnxverbs", "trtexec": "trtexec", "tensorrt": "tensorrt"}
 
@@ -169,15 +170,15 @@ def _measure(request):
         lock = held.enter_context(measuring_lock(float(request["lock_wait_s"])))
         locked = held.enter_context(clocks.locked(request.get("clocks"), lock.handle))
         cooled = cool.down(request.get("cool_down"))
-        lines = held.enter_context(tegrastats.sampled(request.get("tegrastats")))
+        lines = {name: held.enter_context(beside.sampled(commands(request.get(name)))) for name, commands in _BESIDE.items()}
         before = probe.conditions()
         timed = backend.timed(request, files, probe.conditions)
         after = probe.conditions()
     conditions = {"before": timed.pop("before", before), "between": timed.pop("samples"), "after": after,
                   "threads": request["threads"], "cpus": len(os.sched_getaffinity(0)),
                   "waited_share": timed.pop("waited_share")}  # fmt: skip
-    return dict(timed, conditions=conditions, clocks=locked, cooled=cooled, tegrastats=_written(lines, files),
-                waited_for_lock_s=round(lock.waited_s, 1))  # fmt: skip
+    return dict(timed, conditions=conditions, clocks=locked, cooled=cooled, waited_for_lock_s=round(lock.waited_s, 1),
+                **{name: _written(one, name, files) for name, one in lines.items()})  # fmt: skip
 
 
 def _round(request):
@@ -185,11 +186,11 @@ def _round(request):
     return importlib.import_module(".onnxverbs", __package__).one_round(request, Files(request["workdir"]))
 
 
-def _written(lines, files):
+def _written(lines, name, files):
     """A file of one JSON list a line, for the host; None where nothing was sampled."""
     if lines is None:
         return None
-    path = files.path("tegrastats.jsonl")
+    path = files.path(name + ".jsonl")
     write_aside(path, lambda file: file.writelines(json.dumps(line).encode() + b"\n" for line in lines))
     return files.kept(path)
 

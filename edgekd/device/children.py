@@ -59,15 +59,15 @@ def run(words, log, until, folder):
     with open(log, "ab") as said:
         child = start(words, stdout=said, stderr=subprocess.STDOUT, cwd=folder)
         try:
-            while not _ended(child) and time.monotonic() < until:
+            while not ended(child) and time.monotonic() < until:
                 time.sleep(_POLL_S)
-            in_time = _ended(child)
+            in_time = ended(child)
         finally:
             status = end(child)
     return status if in_time else None
 
 
-def _ended(child):
+def ended(child):
     """Whether a child is done, without collecting it: until that, its number, and so its group's, is nobody else's."""
     return os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 

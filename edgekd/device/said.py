@@ -3,11 +3,10 @@
 Nothing here changes the device, needs a password or waits for one; everything is asked within a few seconds.
 """
 
-import os
 import re
 
 from . import engine_cache, sensors, trtexec
-from .system import as_root, ask_all, below_root, program, read
+from .system import as_root, ask_all, below_root, gpu_index, program, read
 
 _ASK_S = 15.0
 _FILES = {
@@ -48,7 +47,7 @@ def _questions(own_trtexec):
         "dpkg": ["--admindir=" + below_root("/var/lib/dpkg"), "-W", "-f", "${db:Status-Abbrev} ${Package} ${Version}\n"],
         "nvidia_smi": [
             "-i",
-            os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0],
+            gpu_index(),
             "--query-gpu=name,compute_cap,driver_version,memory.total",
             "--format=csv,noheader",
         ],

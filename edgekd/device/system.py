@@ -39,6 +39,11 @@ def program(name):
     return None if below_root("") else shutil.which(name)
 
 
+def gpu_index():
+    """Of the GPU that is used, as nvidia-smi counts."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
+
+
 def as_root(words):
     """The words that run a program as root: its own, or behind ``sudo -n``, which fails where it would ask for a password."""
     sudo = None if os.geteuid() == 0 else program("sudo")

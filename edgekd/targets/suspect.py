@@ -24,9 +24,9 @@ def suspicions(measured: Mapping[str, Any], profile: Profile) -> tuple[str, ...]
     """Why the latencies of one ``Connection.measure`` are suspect; () when nothing is.
 
     measured: its reply, with "rounds" {model: [[ms, ...], ...]} and "conditions" {"before", "between", "after", "threads",
-    "cpus", "waited_share"}; where the device has tegrastats also "tegrastats" [[monotonic s, line], ...] and "spans" {model:
-    [[start, end], ...]}. profile: its ``suspect`` holds the thresholds; a rule it does not name is not applied, and what a
-    device cannot tell (a clock in a virtual machine) is not held against it.
+    "cpus", "waited_share"}; where the device has tegrastats or nvidia-smi also "tegrastats" or "nvidia_smi" [[monotonic s, line],
+    ...] and "spans" {model: [[start, end], ...]}. profile: its ``suspect`` holds the thresholds; a rule it does not name is not
+    applied, and what a device cannot tell (a clock in a virtual machine) is not held against it.
     """
     conditions, rules = measured["conditions"], profile.suspect
     samples = [conditions["before"], *conditions["between"], conditions["after"]]

@@ -1,11 +1,14 @@
-"""The suspect rules of devices whose GPU, heat and supply tell how they are: a Jetson's kernel, and its tegrastats."""
+"""The suspect rules of devices whose GPU, heat and supply tell how they are: a Jetson's kernel, and its tegrastats; of other
+GPUs the driver, by nvidia-smi."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from edgekd.targets import nvidia_smi
 from edgekd.targets.jetson.tegrastats import Sample, parse
 
 _BUSY_PERCENT = 50  # of a GPU that is under load
@@ -26,6 +29,7 @@ def suspicions(measured: Mapping[str, Any], samples: Samples, rules: Rules) -> t
         *_heat(within, samples, rules),
         *_overcurrent(samples, rules),
         *_cooling(samples, rules),
+        *_driver(measured, spans, rules),
     )
 
 
@@ -79,6 +83,20 @@ def _cooling(samples: Samples, rules: Rules) -> Iterator[str]:
     state, name = max(states, default=(0, ""))
     if state > rules["cooling"]:
         yield f"the device was throttled: {name} was at state {state:.0f}"
+
+
+def _driver(measured: Mapping[str, Any], spans: Sequence[Sequence[float]], rules: Rules) -> Iterator[str]:
+    """Why the driver says that it held the clock back, and the clock itself, block by block, under load."""
+    told = nvidia_smi.samples(measured.get("nvidia_smi") or ())
+    within = [one for at, one in told if any(start <= at <= end for start, end in spans)]
+    reasons = Counter(reason for one in within for reason in one.reasons)
+    if "gpu_throttled" in rules and reasons:
+        reason, count = reasons.most_common(1)[0]
+        if count > rules["gpu_throttled"] * len(within):
+            yield f"the GPU was throttled in {100 * count / len(within):.0f} % of the time: {reason}"
+    clocks = nvidia_smi.clocks_under_load(told, spans)
+    if "gpu_clock_moved" in rules and clocks and 1 - min(clocks) / max(clocks) > rules["gpu_clock_moved"]:
+        yield f"the GPU's clock moved between {min(clocks):.0f} and {max(clocks):.0f} MHz from block to block"
 
 
 def _name(zone: str) -> str:

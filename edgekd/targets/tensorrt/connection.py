@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekd.core import DeviceError, InputError
 from edgekd.core.files import sha256_of
+from edgekd.targets import nvidia_smi
 from edgekd.targets.answers import joined
 from edgekd.targets.client import LOCK_WAIT_S, Built, Connection, in_chunks
 from edgekd.targets.plan import MeasuringPlan
@@ -84,10 +85,10 @@ class TensorrtConnection(Connection):
     ) -> dict[str, Any]:
         """As ``Connection.measure``, of engines; milliseconds are the GPU's, computing, without copies.
 
-        Further: "clocks" {"asked", "locked_by_us", "restored"}; "tegrastats" [[monotonic s, line], ...] or None; "spans" {model:
-        [[start, end] of each block]} on the same clock; and "power" {model: see ``jetson.power``}, {} where no rail is
-        told; "facts", for the conditions of the numbers. By trtexec a block is a process of its own, and has at least
-        ``plan.queries`` queries and ``plan.round_s`` seconds.
+        Further: "clocks" {"asked", "locked_by_us", "restored"}; "tegrastats" and "nvidia_smi" [[monotonic s, line], ...] or
+        None; "spans" {model: [[start, end] of each block]} on the same clock; and "power" {model: see ``jetson.power``}, {} where
+        nothing tells it; "facts", for the conditions of the numbers. By trtexec a block is a process of its own, and has at
+        least ``plan.queries`` queries and ``plan.round_s`` seconds.
         """
         words = timing_flags(self.installed.release, plan.queries, WARM_UP_S, plan.round_s)
         engines = {name: {**self._put_engine(path), "words": words} for name, path in models.items()}
@@ -96,6 +97,7 @@ class TensorrtConnection(Connection):
             "plan": replace(plan, block=plan.queries).as_json(), "threads": self.target.threads, "lock_wait_s": lock_wait_s,
             "clocks": self.target.clocks,
             "cool_down": {"most_s": COOL_DOWN_S}, "tegrastats": bool(self.target.profile.power_rails),
+            **({"nvidia_smi": nvidia_smi.FIELDS} if self.target.profile.soc is None else {}),
         }  # fmt: skip
         one = _START_S + WARM_UP_S + plan.queries * _SECONDS_AN_IMAGE
         deadline_s = lock_wait_s + COOL_DOWN_S + 4 * plan.budget_s + plan.rounds * len(models) * one
@@ -108,9 +110,12 @@ class TensorrtConnection(Connection):
             measured["busy_s"] = {name: [busy_s(times, log) for times, log in one] for name, one in read.items()}
             measured["launched"] = {name: launched(log for _, log in one) for name, one in read.items()}
             told += [line for name, one in read.items() for line in concerns(name, one)]
-        if described := measured.get("tegrastats"):
-            lines = self._got(described).read_text(encoding="utf-8", errors="replace").splitlines()
-            measured["tegrastats"] = [tuple(json.loads(line)) for line in lines]
+        for tool in ("tegrastats", "nvidia_smi"):
+            if described := measured.get(tool):
+                lines = self._got(described).read_text(encoding="utf-8", errors="replace").splitlines()
+                measured[tool] = [tuple(json.loads(line)) for line in lines]
+        if smi := measured.get("nvidia_smi"):
+            measured["conditions"]["gpu"] = nvidia_smi.summary(smi, measured["spans"])
         power = power_of(measured, self.target.profile.power_rails, None if blocks is None else WARM_UP_S)
         version = ".".join(map(str, self.installed.version))
         facts = {

@@ -9,13 +9,13 @@ from pathlib import Path
 import jetson_root as JETSON
 import pytest
 
-from edgekd.device import build_zipapp, tegrastats
+from edgekd.device import beside, build_zipapp
 
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
     monkeypatch.setenv("EDGEKD_DEVICE_ROOT", str(tmp_path))
-    monkeypatch.setattr(tegrastats, "IDLE_S", 0.2)
+    monkeypatch.setattr(beside, "IDLE_S", 0.2)
     return tmp_path
 
 
@@ -27,7 +27,7 @@ def lives(pid):
 
 def test_lines_are_stamped_with_our_clock_and_begin_before_the_load(root):
     log = JETSON.tegrastats(root)
-    with tegrastats.sampled(True) as lines:
+    with beside.sampled(beside.tegrastats(True)) as lines:
         loaded = time.monotonic()
         time.sleep(0.2)
     known = JETSON.text("tegrastats", "orin_nano_super_jp62_sudo.txt").splitlines()
@@ -39,20 +39,20 @@ def test_lines_are_stamped_with_our_clock_and_begin_before_the_load(root):
 
 
 def test_where_there_is_none_nothing_is_sampled(root):
-    with tegrastats.sampled(True) as lines:
+    with beside.sampled(beside.tegrastats(True)) as lines:
         assert lines is None
 
 
 def test_where_not_asked_nothing_runs(root):
     log = JETSON.tegrastats(root)
-    with tegrastats.sampled(False) as lines:
+    with beside.sampled(beside.tegrastats(False)) as lines:
         assert lines is None
     assert not log.exists()
 
 
 def test_an_error_ends_it(root):
     log = JETSON.tegrastats(root)
-    with pytest.raises(ZeroDivisionError), tegrastats.sampled(True):
+    with pytest.raises(ZeroDivisionError), beside.sampled(beside.tegrastats(True)):
         raise ZeroDivisionError
     assert not lives(log.read_text().split()[0])
 
@@ -61,7 +61,7 @@ def test_an_error_ends_it(root):
 def test_one_that_says_nothing_whole_holds_nobody_up(root, script):
     JETSON.program(root, "/usr/bin/tegrastats", f"#!/bin/sh\n{script}\n")
     started = time.monotonic()
-    with tegrastats.sampled(True) as lines:
+    with beside.sampled(beside.tegrastats(True)) as lines:
         assert time.monotonic() - started < 5
     assert lines == []
 
@@ -69,8 +69,8 @@ def test_one_that_says_nothing_whole_holds_nobody_up(root, script):
 AGENT = """
 import sys, time
 sys.path.insert(0, sys.argv[1])
-from edgekd_device import tegrastats
-with tegrastats.sampled(True) as lines:
+from edgekd_device import beside
+with beside.sampled(beside.tegrastats(True)) as lines:
     print(len(lines), flush=True)
     time.sleep(60)
 """
