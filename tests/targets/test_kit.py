@@ -195,8 +195,10 @@ def test_a_reply_finds_its_target_and_one_way_to_a_device_is_enough(answered, tm
             targets.reach_of(specs, hosts, replies=[answered.reply] * replies)
     with pytest.raises(IntegrityError, match="target that the recipe does not have"):
         targets.reach_of({"cpu": specs["cpu"]}, replies=[answered.reply])
-    with pytest.raises(InputError, match="no such reply"):
-        targets.reach_of(specs, replies=[tmp_path / "none.zip"])
+    os.mkfifo(tmp_path / "pipe.zip")  # one that nobody writes to would keep us waiting without end
+    for name, said in {"none.zip": "no such reply", "pipe.zip": "no plain file", ".": "no plain file"}.items():
+        with pytest.raises(InputError, match=said):
+            targets.reach_of(specs, replies=[tmp_path / name])
 
 
 @settings(max_examples=60, deadline=None)
@@ -242,15 +244,19 @@ def test_the_part_that_was_changed_is_named(answered):
         ({"name": "../../.bashrc"}, "a file that no kit writes"), ({"name": "/etc/passwd"}, "a file that no kit writes"),
         ({"name": "parts/" + "0" * 63}, "a file that no kit writes"), ({"packed": True}, "not stored as it is"),
         ({"name": "kit.json"}, "a file twice"), ({"kit": b"{}"}, "is not the kit"), ({"head": b"[]"}, "is not an object"),
-        ({"head": b"[" * 100_000}, "is not JSON"),
+        ({"head": b"[" * 100_000}, "is not JSON"), ({"images": 0}, "cannot be read"), ({"images": -1}, "cannot be read"),
     ],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_a_reply_that_was_sealed_by_someone_else_unfolds_nothing(answered, tmp_path, change, said):
     path, seal = tmp_path / "made.zip", (SEAL % ("0" * 64)).encode()
     with zipfile.ZipFile(answered.reply) as real, zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("reply.json", change.get("head", real.read("reply.json")))
-        archive.writestr("kit.json", change.get("kit", real.read("kit.json")))
+        head, kit = real.read("reply.json"), real.read("kit.json")
+        if "images" in change:
+            kit = json.dumps({**json.loads(kit), "images": change["images"]}).encode()
+            head = json.dumps({**json.loads(head), "kit": hashlib.sha256(kit).hexdigest()}).encode()
+        archive.writestr("reply.json", change.get("head", head))
+        archive.writestr("kit.json", change.get("kit", kit))
         how = zipfile.ZIP_DEFLATED if "packed" in change else zipfile.ZIP_STORED
         archive.writestr(change.get("name", "parts/" + "0" * 64), b"0" * 100, how)
         archive.comment = seal
@@ -314,7 +320,7 @@ def test_a_killed_kit_leaves_no_process_and_goes_on_with_the_call_it_was_at(tmp_
 
 
 def test_a_disk_that_takes_no_more_is_told_with_its_place_and_what_to_do(answered, tmp_path):
-    limit = "import resource, os, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (20000,) * 2); os.execv(sys.argv[1], sys.argv[1:])"
+    limit = "import os, resource as r, sys; r.setrlimit(r.RLIMIT_FSIZE, (20000,) * 2); os.execv(sys.argv[1], sys.argv[1:])"
     ran = answered.run([sys.executable, "-c", limit, *answered.command, "--folder", str(tmp_path)])
     assert ran.returncode == 6 and "the disk refuses: File too large" in ran.stderr and "--folder" in ran.stderr
     assert str(tmp_path) in ran.stderr and "Traceback" not in ran.stderr

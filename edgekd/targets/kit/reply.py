@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import stat
 import tempfile
 import zipfile
 import zlib
@@ -61,6 +62,8 @@ class Reply:
             clock = " to ".join(_stamp(second) for second in head["device_clock"])
             texts = (str(kit["target"]), str(kit["recipe"]), int(kit["images"]), str(kit["agent"]), str(kit["new_kit"]))
             self.kit = KitFacts(*texts, clock)
+            if self.kit.images < 1:
+                raise ValueError("a kit has images")
             known = head["schema"] == SCHEMA and head["target"] == kit["target"]
         except (KeyError, TypeError, ValueError, OverflowError, OSError) as error:
             raise self._damaged(HEAD, f"cannot be read: {error!r}") from error
@@ -69,12 +72,15 @@ class Reply:
 
     @classmethod
     def opened(cls, path: Path) -> Reply:
-        """Raises InputError: no such file. IntegrityError, naming the part: damaged, cut short, or no reply of a kit."""
+        """Raises InputError: no such file, or no plain one. IntegrityError, naming the part: damaged, cut short, no kit's."""
+        fix = "name the file that the kit wrote"
         try:
             with disk_problems(path):
+                if not stat.S_ISREG(path.stat().st_mode):
+                    raise InputError("this reply is no plain file", where=str(path), fix=fix)
                 file = path.open("rb")
         except FileNotFoundError as error:
-            raise InputError("there is no such reply", where=str(path), fix="name the file that the kit wrote") from error
+            raise InputError("there is no such reply", where=str(path), fix=fix) from error
         try:
             return cls(file, path)
         except BaseException:

@@ -58,10 +58,11 @@ class RecordedTransport:
         found = next((one for one in of_verb if _content(one.get("request")) == asked), None)
         if found is None:
             raise self._other(*_nearest(asked, [_content(one.get("request")) for one in of_verb], verb))
-        body, stderr = found.get("body"), str(found.get("stderr", "")).encode()
+        body = found.get("body")
+        stdout, stderr = (str(found.get(name, "")).encode("utf-8", "replace") for name in ("stdout", "stderr"))
         if body is None:
             status = found.get("status")
-            return Answer(status if isinstance(status, int) else None, str(found.get("stdout", "")).encode(), stderr)
+            return Answer(status if isinstance(status, int) else None, stdout, stderr)
         self._files.update({one["path"]: one["sha256"] for one in files_of(body)})
         return answer_of(json.dumps(body), token, stderr)
 
