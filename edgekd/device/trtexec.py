@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import time
+from typing import Optional
 
 from . import children, engine_cache
 from .arrays import raw_rows
@@ -19,7 +20,7 @@ PLACES = ("/usr/src/tensorrt/bin/trtexec", "/usr/local/tensorrt/bin/trtexec", "/
 _MOST_LINE = 300
 
 
-def find():
+def find() -> Optional[str]:
     """The path of this device's trtexec, None where there is none. It is on no PATH of a JetPack."""
     known = [below_root(path) for path in PLACES]
     return next((path for path in known if os.access(path, os.X_OK)), None if below_root("") else shutil.which("trtexec"))

@@ -9,6 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import jetson_root
+import nvidia_smi
 import pytest
 import trtexec
 from click.testing import CliRunner
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from sshd import NAME
 
 from edgekd.cli import main
-from edgekd.targets.doctor import Check, here, there, worst_code
+from edgekd.targets.doctor import Check, here, tensorrt, there, worst_code
 from edgekd.targets.doctor.shell import Told, _questions
 
 
@@ -249,3 +250,49 @@ def test_whatever_a_device_says_there_is_a_table(told):
     checks, name = there._judged(told, {}, [there._python(told.get("python", there._NOBODY), "python3")], "python3")
     assert {"python", "numpy", "onnxruntime", "device", "memory", "disk"} <= {one.name for one in checks}
     assert all(one.state in ("ok", "missing", "wrong", "unknown") for one in checks) and (name is None or name == name.lower())
+
+
+@pytest.fixture
+def desktop(tmp_path, monkeypatch):
+    """This machine with a GPU, as nvidia-smi tells it."""
+    monkeypatch.setenv("EDGEKD_DEVICE_ROOT", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(tensorrt.shutil, "which", lambda name: str(tmp_path / "usr/bin" / name))
+    nvidia_smi.install(tmp_path)
+    return tmp_path
+
+
+def here_of(document):
+    return {one["name"]: one for one in document["checks"] if one["where"] == "here"}
+
+
+def test_a_local_tensorrt_is_looked_at_as_one_elsewhere_is(desktop):
+    trtexec.install(desktop, "10.3", capability="8.9")
+    (desktop / ".cache/edgekd/engines/0a").mkdir(parents=True)
+    (desktop / ".cache/edgekd/engines/0a/engine.plan").write_bytes(b"x" * 2_000_000)
+    code, document, _ = looked_at()
+    checks = here_of(document)
+    assert code == 0 and checks["tensorrt"]["seen"].startswith("10.3.0, driven by trtexec")
+    gpu = checks["tensorrt gpu"]["seen"]
+    assert gpu.startswith("NVIDIA GeForce RTX 4080 SUPER, compute capability 8.9; driver 595.71")
+    assert gpu.endswith("in a recipe: device: rtx-desktop, runtime: tensorrt") and "1 kept" in checks["engines"]["seen"]
+
+
+def test_a_gpu_here_without_tensorrt_gets_the_command_and_fails_nothing(desktop):
+    code, document, _ = looked_at()
+    checks = here_of(document)
+    assert code == 0 and checks["tensorrt"]["state"] == "missing" and "pip install tensorrt" in checks["tensorrt"]["fix"]
+    assert not checks["tensorrt"]["needed"] and checks["tensorrt gpu"]["state"] == "ok"
+
+
+def test_a_tensorrt_here_whose_gpu_nothing_tells_of_is_told(desktop):
+    trtexec.install(desktop, "10.3")
+    jetson_root.program(desktop, "/usr/bin/nvidia-smi", "#!/bin/sh\necho NVIDIA-SMI has failed; exit 9\n")
+    checks = here_of(looked_at()[1])
+    assert checks["tensorrt gpu"]["state"] == "wrong" and checks["tensorrt gpu"]["seen"] == "NVIDIA-SMI has failed"
+
+
+def test_where_there_is_neither_gpu_nor_tensorrt_nothing_is_said_of_them(monkeypatch, tmp_path):
+    monkeypatch.setenv("EDGEKD_DEVICE_ROOT", str(tmp_path))
+    monkeypatch.setattr(tensorrt.shutil, "which", lambda name: None if name in ("nvidia-smi", "trtexec") else "/bin/true")
+    assert "tensorrt" not in here_of(looked_at()[1])

@@ -15,6 +15,7 @@ from pathlib import Path
 from edgekd.core import InputError
 from edgekd.core.errors import INSTALL_TRAINING
 from edgekd.targets.doctor.check import ENVIRONMENT, Check
+from edgekd.targets.doctor.tensorrt import checks_of_a_local_gpu
 from edgekd.targets.profiles import own_folder, profiles, shipped
 
 _LIGHT = {"numpy": "numpy", "onnxruntime": "onnxruntime", "pillow": "PIL"}  # by the name of the distribution: its module
@@ -32,6 +33,7 @@ def checks_here(*, with_host: bool) -> Iterator[Check]:
     yield _others()
     yield _training()
     yield _gpu()
+    yield from checks_of_a_local_gpu()
     yield _ssh(ENVIRONMENT if with_host else None)
     yield _devices()
     yield _disk()
@@ -80,7 +82,7 @@ def _training() -> Check:
 
 def _gpu() -> Check:
     path = shutil.which("nvidia-smi")
-    status, said = _asked([path, "--query-gpu=name,memory.total", "--format=csv,noheader"]) if path else (1, "")
+    status, said = _asked([path, "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]) if path else (1, "")
     if path is None or (status == 0 and not said):
         return Check("here", "gpu", "ok", "no NVIDIA GPU: training runs on the CPU")
     if status != 0:

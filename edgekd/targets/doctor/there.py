@@ -10,6 +10,7 @@ from typing import Any
 from edgekd.core import DeviceError, EdgekdError, InputError
 from edgekd.targets.doctor.check import DEVICE, ENVIRONMENT, Check
 from edgekd.targets.doctor.shell import Told, ask_shell
+from edgekd.targets.doctor.tensorrt import engines_check, tensorrt_check
 from edgekd.targets.fits import device_of
 from edgekd.targets.host import Host
 from edgekd.targets.jetson.identity import describe
@@ -17,7 +18,6 @@ from edgekd.targets.jetson.tegrastats import parse
 from edgekd.targets.onnxruntime import OnnxruntimeConnection
 from edgekd.targets.profiles import Profile, profile
 from edgekd.targets.target import Target
-from edgekd.targets.tensorrt.installed import installed
 from edgekd.targets.transport.openssh import OpenSsh
 from edgekd.targets.transport.ssh import OLDEST_PYTHON, SshTransport
 
@@ -55,7 +55,11 @@ def _judged(
     needed = None if is_gpu or is_jetson else ENVIRONMENT
     checks = [*before, *(_module(name, told.get(name, _NOBODY), python, needed) for name in ("numpy", "onnxruntime"))]
     if is_gpu or is_jetson:
-        checks += [_tensorrt(probed, said), _engines(said)] if probed else [_unknown("tensorrt", ENVIRONMENT)]
+        checks += (
+            [tensorrt_check("there", probed, ENVIRONMENT), engines_check("there", said)]
+            if probed
+            else [_unknown("tensorrt", ENVIRONMENT)]
+        )
     name = known.name if known else None if is_jetson else "linux"
     checks.append(_device(identity, known, name))
     if is_jetson:
@@ -107,31 +111,6 @@ def _module(name: str, told: Told, python: str, code: int | None) -> Check:
     seen = (told.last or f"import ended with status {told.status}") + needs
     again = "" if absent else "--force-reinstall "
     return _there(name, "missing" if absent else "wrong", seen, f"{python} -m pip install {again}{name}{apt}", code)
-
-
-def _tensorrt(probed: Mapping[str, Any], said: Mapping[str, Any]) -> Check:
-    try:
-        here = installed(probed, "there")
-    except EdgekdError as error:
-        seen = ": ".join(part for part in (error.what, error.seen) if part)
-        return _there("tensorrt", "wrong" if said.get("trtexec") else "missing", seen, error.fix or "", ENVIRONMENT)
-    version = ".".join(map(str, here.version))
-    by_python = here.backend == "tensorrt"
-    rest = (
-        "" if by_python else "; its Python API would answer more test images: sudo apt install python3-libnvinfer python3-numpy"
-    )
-    seen = f"{version}, driven by {here.by}" + (rest if here.version < (11,) else "")
-    return _there("tensorrt", "ok", seen, code=ENVIRONMENT)
-
-
-def _engines(said: Mapping[str, Any]) -> Check:
-    """What is kept so that nothing is built twice; it is bounded, and may be removed."""
-    kept = said.get("engines")
-    if not isinstance(kept, Mapping):
-        return _there("engines", "ok", "none kept yet")
-    taken, most = kept["bytes"] / 1e6, kept["most_bytes"] / 1e6
-    seen = f"{kept['engines']} kept in ~/.cache/edgekd/engines, {taken:,.0f} MB of at most {most:,.0f}; removing them is safe"
-    return _there("engines", "ok", seen)
 
 
 def _device(identity: Mapping[str, Any], known: Profile | None, name: str | None) -> Check:
