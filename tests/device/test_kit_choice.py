@@ -6,10 +6,9 @@ import pytest
 
 from edgekd.core import EnvironmentProblem
 from edgekd.device import Problem
-from edgekd.device.kit_choice import chosen, tensorrt_version
-from edgekd.targets.jetson.identity import describe
+from edgekd.device.kit_choice import chosen
 from edgekd.targets.tensorrt.installed import installed
-from edgekd.targets.tensorrt.versions import NEWEST, known_releases
+from edgekd.targets.tensorrt.versions import NEWEST, known_releases, taken_as
 
 DPKG = sorted(Path(__file__).parents[1].joinpath("fixtures/jetson/dpkg").glob("*.txt"))
 BANNERS = ("", "8201", "8502", "100300", "100301", "101303", "110000", "101900")
@@ -27,23 +26,22 @@ def saids():
                 yield {key: value for key, value in said.items() if value}
 
 
-def test_the_device_reads_its_version_and_chooses_its_way_as_the_host_does():
+def test_the_device_chooses_its_words_and_its_way_as_the_host_does():
     assert DPKG
     ways = set()
     for said in saids():
-        version = tensorrt_version(said)
-        assert (".".join(map(str, version)) if version else None) == describe(said).tensorrt
         for versions in ({"numpy": "2.1.0"}, {}):
             probed = {"said": said, "identity": {"versions": versions}}
             try:
-                way = installed(probed, "here").backend
+                found = installed(probed, "here")
             except EnvironmentProblem:
                 with pytest.raises(Problem) as problem:
                     chosen(KIT, probed)
                 assert problem.value.code == "environment"
                 continue
-            assert chosen(KIT, probed)["backend"] == way
-            ways.add(way)
+            release = "{}.{}".format(*taken_as(found.release)[0])
+            assert chosen(KIT, probed) == {"script": release, "backend": found.backend}
+            ways.add(found.backend)
     assert ways == {"tensorrt", "trtexec"}
 
 

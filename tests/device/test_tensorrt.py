@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from edgekd.device import Problem, onnxrt, plan_header, tensorrt, tensorrt_build, tensorrt_log
+from edgekd.device import Problem, onnxrt, tensorrt, tensorrt_build, tensorrt_log
 from edgekd.device.files import Files
 from edgekd.device.integrity import sha256_of
 
@@ -286,13 +286,6 @@ def test_an_engine_of_another_version_is_refused_kindly(device, built_by, what, 
     with pytest.raises(Problem, match=what) as refused:
         device.infer(device.described("n.plan"), [IMAGES])
     assert refused.value.code == "device" and seen in refused.value.seen and "build" in refused.value.fix
-
-
-@pytest.mark.parametrize("content", [b"", b"ftrt", b"\x08\x09" * 40])
-def test_what_is_no_engine_is_refused_before_it_is_loaded(tmp_path, content):
-    (tmp_path / "m.plan").write_bytes(content)
-    with pytest.raises(Problem, match="not an engine"):
-        plan_header.check(tmp_path / "m.plan", (10, 3, 0))
 
 
 @pytest.mark.parametrize(("settings", "what", "seen"), [

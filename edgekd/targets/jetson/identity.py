@@ -9,21 +9,16 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from edgekd.core import InputError
+from edgekd.device import tensorrt_found
 from edgekd.targets.jetson.clocks import clocks_locked
 from edgekd.targets.jetson.power_mode import power_mode
 from edgekd.targets.profiles import shipped, shipped_document
-from edgekd.targets.tensorrt.versions import parse_version
 
 _L4T = re.compile(r"#\s*R(\d+)\s*\(release\),\s*REVISION:\s*(\d+(?:\.\d+)+)")
 _PART = re.compile(r"\bp\d{4}-\d{4}(?:-super)?\b")
 _SOC = re.compile(r"\btegra\d{3}\b")
-# As ``dpkg -l`` and ``dpkg-query -W`` list packages; one that was removed but for its settings is "rc".
-_PACKAGE = re.compile(r"^(?:[a-z]i[ \t]+)?([a-z0-9][a-z0-9.+-]+)(?::\w+)?[ \t]+(\d\S*)", re.MULTILINE)
-_BANNER = re.compile(r"\[TensorRT v(\d{4,6})\]")
 _DESKTOP_GPU = re.compile(r"^[ \t]*([^,\n]+?)[ \t]*,[ \t]*(\d+\.\d)[ \t]*,", re.MULTILINE)
 _NUMBER = re.compile(r"\d+\.\d+")
-_RELEASE = re.compile(r"^\d{1,4}(?:\.\d{1,4}){1,3}")  # of Python's "10.3.0.post1"
 
 
 @dataclass(frozen=True)
@@ -49,7 +44,7 @@ class Described:
 
 def describe(said: Mapping[str, Any]) -> Described:
     """said: the raw texts of a probe, see edgekd/device/said.py. Never raises."""
-    packages = dict(_PACKAGE.findall(said.get("dpkg") or ""))
+    packages, tensorrt = tensorrt_found.packages(said), tensorrt_found.version(said)
     l4t = _l4t(said.get("nv_tegra_release") or "", packages)
     jetpack = next((one for one in shipped_document()["jetpacks"] if l4t in one["l4t"]), None)
     trees = "\n".join((said.get(f"device_tree_{name}") or "").replace("\0", "\n") for name in ("compatible", "source"))
@@ -62,7 +57,7 @@ def describe(said: Mapping[str, Any]) -> Described:
         l4t=l4t,
         jetpack=str(jetpack["jetpack"]) if jetpack else None,
         cuda=_cuda(said.get("cuda") or "", packages) or (jetpack["cuda"] if jetpack else None),
-        tensorrt=_tensorrt(said, packages),
+        tensorrt=".".join(map(str, tensorrt)) if tensorrt else None,
         power_mode=power_mode(said.get("nvpmodel"), said.get("jetson_clocks")),
         clocks_locked=clocks_locked(said.get("jetson_clocks"), said.get("devfreq")),
     )
@@ -104,27 +99,6 @@ def _cuda(text: str, packages: Mapping[str, str]) -> str | None:
     return _first(_NUMBER, told) or _first(_NUMBER, runtime)
 
 
-def _tensorrt(said: Mapping[str, Any], packages: Mapping[str, str]) -> str | None:
-    """What trtexec says it runs with; the package tells the same version to more digits; else what Python has."""
-    library = next((version for name, version in packages.items() if re.fullmatch(r"libnvinfer\d+", name)), None)
-    packaged = _version(packages.get("libnvinfer-bin") or library)
-    banner = _version(_first(_BANNER, said.get("trtexec_banner") or "", 1))
-    if banner and packaged and packaged[: len(banner)] == banner:
-        return ".".join(map(str, packaged))
-    in_python = _version(_first(_RELEASE, said.get("tensorrt_python") or ""))
-    if in_python and not (banner or said.get("trtexec")) and (packaged or ())[: len(in_python)] != in_python:
-        packaged = None  # what is packaged is not what Python brings along, and no trtexec would run it
-    found = banner or packaged or in_python
-    return ".".join(map(str, found)) if found else None
-
-
-def _version(text: str | None) -> tuple[int, ...] | None:
-    try:
-        return parse_version(text) if text else None
-    except (InputError, ValueError):  # ValueError: thousands of digits
-        return None
-
-
-def _first(pattern: re.Pattern[str], text: str, group: int = 0) -> str | None:
+def _first(pattern: re.Pattern[str], text: str) -> str | None:
     found = pattern.search(text)
-    return str(found[group]) if found else None
+    return str(found[0]) if found else None

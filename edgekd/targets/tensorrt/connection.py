@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgekd.core import DeviceError, InputError
 from edgekd.core.files import sha256_of
+from edgekd.device import plan_header
 from edgekd.targets import nvidia_smi
 from edgekd.targets.answers import joined
 from edgekd.targets.client import LOCK_WAIT_S, Built, Connection, in_chunks
@@ -32,9 +33,9 @@ from edgekd.targets.tensorrt.installed import Installed, installed
 from edgekd.targets.tensorrt.layers import read_layers, read_profile, with_times
 from edgekd.targets.tensorrt.log import TrtexecLog
 from edgekd.targets.tensorrt.outputs import finite, read_output
-from edgekd.targets.tensorrt.plan_header import HEADER_BYTES, check_version, plan_header
 from edgekd.targets.tensorrt.sidecar import Sidecar
 from edgekd.targets.tensorrt.times import read_times
+from edgekd.targets.told import told_at
 
 if TYPE_CHECKING:
     import numpy as np
@@ -169,10 +170,12 @@ class TensorrtConnection(Connection):
         reply = self._call("build", {"backend": here.backend, "models": {name: asked}}, _BUILD_S)["models"][name]
         log_text = self._text(reply["log"])
         engine = self._got(reply["engine"]) if reply["engine"] else None
-        log = self._judged(log_text, reply["status"], where, engine=_head(engine))
+        with told_at(where):
+            log = self._judged(log_text, reply["status"], where, engine=plan_header.head(engine) if engine else b"")
         if engine is None:
             raise failure_of(log_text, reply["status"], where)
-        check_version(plan_header(_head(engine), where), here.version, where)
+        with told_at(where):
+            plan_header.check(str(engine), here.version)
         layers = read_layers(self._text(reply["layers"]), where)
         if reply["profile"]:
             layers = with_times(layers, read_profile(self._text(reply["profile"]), where))
@@ -232,8 +235,8 @@ def check_input(log_text: str, values: int, where: str) -> None:
 def busy_s(times: list[float], log: TrtexecLog) -> float:
     """Seconds that a block's queries took one after the other, with the gaps between them where trtexec tells."""
     computing = sum(times) / 1e3
-    walltime = log.figures.get("walltime_s", computing)
-    return walltime if computing < walltime < math.inf else computing
+    walltime = log.walltime_s
+    return walltime if walltime is not None and computing < walltime < math.inf else computing
 
 
 def launched(logs: Iterable[TrtexecLog]) -> str:
@@ -246,10 +249,3 @@ def in_words(removed: Mapping[str, int] | None) -> str:
     if not removed or not removed["bytes"]:
         return ""
     return f"the device removed {removed['engines']} older engines, {removed['bytes'] / 1e6:,.0f} MB, least recently used first"
-
-
-def _head(path: Path | None) -> bytes:
-    if path is None:
-        return b""
-    with path.open("rb") as file:
-        return file.read(HEADER_BYTES)

@@ -10,9 +10,10 @@ import signal
 from collections.abc import Sequence
 
 from edgekd.core import DeviceError, DeviceMemoryError, EdgekdError, EnvironmentProblem, InputError
+from edgekd.device.plan_header import built_by
 from edgekd.targets.tensorrt.failure_texts import CAUSES, CONSEQUENCES, MEMORY, NO_KERNEL, NO_ROOM, REBUILD, Rule
 from edgekd.targets.tensorrt.log import TrtexecLog, read_log
-from edgekd.targets.tensorrt.plan_header import plan_header
+from edgekd.targets.told import told_at
 
 _SHOWN = 3  # of the last error lines, where nothing is known of the text
 
@@ -44,7 +45,8 @@ def judged(log_text: str, status: int | None, where: str, *, engine: bytes | Non
     if status != 0 or not log.passed:
         raise failure_of(log_text, status, where)
     if engine is not None:
-        plan_header(engine, where)
+        with told_at(where):
+            built_by(engine, where)
         _refuse_unfit_build(log, where)
     if line := log.concerns.get("other-module"):
         what = "the engine was built on another module with the same compute capability"

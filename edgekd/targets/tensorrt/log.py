@@ -1,4 +1,4 @@
-"""What trtexec printed: its verdict, its figures, its warnings. Anything may be missing; nothing here raises.
+"""What trtexec printed: its verdict, its errors, its warnings. Anything may be missing; nothing here raises.
 
 stdout and stderr come in one text, in whatever order: warnings and errors went to stderr, the rest to stdout. A line begins with
 ``[MM/DD/YYYY-HH:MM:SS] [I] ``, the library's own with ``[TRT]`` after that; long ones go on without a prefix.
@@ -7,7 +7,6 @@ stdout and stderr come in one text, in whatever order: warnings and errors went 
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -18,21 +17,7 @@ from edgekd.targets.tensorrt.versions import parse_version
 Level = Literal["V", "I", "W", "E", ""]
 _PREFIX = re.compile(r"(?:\[\d\d/\d\d/\d{4}-\d\d:\d\d:\d\d\] ?)?(?:\[TRT\] ?)?\[([VIWEF])\] ?(?:\[TRT\] ?)?(.*)", re.DOTALL)
 _BANNER = re.compile(r"&&&& (RUNNING|PASSED|FAILED) (?:\S+ )?\[TensorRT v(\d+)\](?: \[b(\d+)\])?(?: # (.*))?")
-_NUMBER = r"([-+]?(?:\d[\d.]*(?:[eE][-+]?\d+)?|nan|inf))"
-_STAT = re.compile(rf"(min|max|mean|median|percentile\(([\d.]+)%\)) = {_NUMBER} ms")
-_SERIES = {
-    "Latency": "latency", "Enqueue Time": "enqueue", "H2D Latency": "h2d", "GPU Compute Time": "compute", "D2H Latency": "d2h",
-    "End-to-End Host Latency": "end_to_end",
-}  # fmt: skip
-_FIGURES = {
-    "built_s": rf"Engine built in {_NUMBER} sec",
-    "engine_mib": rf"(?:Created engine with size|Loaded engine size|Loaded engine with size): {_NUMBER} MiB",
-    "throughput_qps": rf"Throughput: {_NUMBER} qps",
-    "walltime_s": rf"Total Host Walltime: {_NUMBER} s",
-    "compute_s": rf"Total GPU Compute Time: {_NUMBER} s",
-    "queries": rf"Timing trace has {_NUMBER} queries",
-    "variance_percent": rf"coefficient of variance = {_NUMBER}%",
-}
+_WALLTIME = re.compile(r"Total Host Walltime: (\d[\d.]*(?:[eE][-+]?\d+)?) s")
 _PEAK = re.compile(r"\[Mem(?:Usage)?Stats\] Peak memory usage.*?: ?CPU:? (\d+) MiB(?:, GPU:? (\d+) MiB)?", re.IGNORECASE)
 _CONCERNS = {
     "unstable": r"GPU compute time is unstable",
@@ -54,17 +39,6 @@ _OWN_SCALES = re.compile(r"Calibrator won't be used in explicit (?:precision|qua
 
 
 @dataclass(frozen=True)
-class Series:
-    """One line of the performance summary, in ms. percentiles: {90.0: ms}. nan and inf are kept as they were printed."""
-
-    min: float
-    max: float
-    mean: float
-    median: float
-    percentiles: Mapping[float, float]
-
-
-@dataclass(frozen=True)
 class Line:
     """One message with its continuation lines. level "": printed by neither trtexec's logger nor TensorRT's."""
 
@@ -74,19 +48,16 @@ class Line:
 
 @dataclass(frozen=True)
 class TrtexecLog:
-    """version: (10, 13, 3, 9). words: its command line. passed: whether its last word is PASSED; failed: whether it said FAILED;
-    a process that was killed says neither. series: of "latency", "enqueue", "h2d", "compute", "d2h", "end_to_end" those printed;
-    figures: of ``_FIGURES`` those printed. peak_*: MiB that TensorRT says a build took. concerns: {code: line} of the warnings
-    that matter. own_scales: whether TensorRT said that it uses the scales of the file's Q/DQ nodes.
+    """version: (10, 13, 3, 9). passed: whether its last word is PASSED; failed: whether it said FAILED; a process that was killed
+    says neither. walltime_s: of its timed queries. peak_*: MiB that TensorRT says a build took. concerns: {code: line} of the
+    warnings that matter. own_scales: whether TensorRT said that it uses the scales of the file's Q/DQ nodes.
     """
 
     version: tuple[int, ...] | None
-    words: tuple[str, ...]
     passed: bool
     failed: bool
     lines: tuple[Line, ...]
-    series: Mapping[str, Series]
-    figures: Mapping[str, float]
+    walltime_s: float | None
     peak_cpu_mib: float | None
     peak_gpu_mib: float | None
     concerns: Mapping[str, str] = field(default_factory=dict)
@@ -95,10 +66,6 @@ class TrtexecLog:
     @property
     def errors(self) -> tuple[str, ...]:
         return tuple(line.text for line in self.lines if line.level == "E")
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        return tuple(line.text for line in self.lines if line.level == "W")
 
 
 def read_log(text: str) -> TrtexecLog:
@@ -110,10 +77,9 @@ def read_log(text: str) -> TrtexecLog:
     whole, failed = "\n".join(texts), "&&&& FAILED" in text
     peaks = [found.groups() for one in texts if (found := _PEAK.search(one))]
     return TrtexecLog(
-        version=_version(banners), words=_words(banners), lines=lines,
+        version=_version(banners), lines=lines,
         passed=bool(banners) and banners[-1][1] == "PASSED" and not failed, failed=failed,
-        series={name: one for label, name in _SERIES.items() if (one := _series(label, texts))},
-        figures={name: number for name, pattern in _FIGURES.items() if (number := _figure(pattern, whole)) is not None},
+        walltime_s=_walltime_s(whole),
         peak_cpu_mib=max((float(cpu) for cpu, _ in peaks), default=None),
         peak_gpu_mib=max((float(gpu) for _, gpu in peaks if gpu), default=None),
         concerns={code: line for code, pattern in _CONCERNS.items() if (line := _first(pattern, texts))},
@@ -141,31 +107,10 @@ def _lines(rows: list[str]) -> Iterator[Line]:
 _LEVELS: Mapping[str, Level] = {"V": "V", "I": "I", "W": "W", "E": "E", "F": "E"}
 
 
-def _series(label: str, texts: list[str]) -> Series | None:
-    for text in texts:
-        if not text.startswith(f"{label}: "):
-            continue
-        stats = _STAT.findall(text.partition("\n")[0])
-        plain = {name: number for name, percent, value in stats if not percent and (number := _number(value)) is not None}
-        if not {"min", "max", "mean", "median"} <= set(plain):
-            continue
-        percentiles = {
-            share: number
-            for _, percent, value in stats
-            if percent and (share := _number(percent)) is not None and (number := _number(value)) is not None
-        }
-        return Series(plain["min"], plain["max"], plain["mean"], plain["median"], percentiles)
-    return None
-
-
-def _figure(pattern: str, whole: str) -> float | None:
-    found = re.search(pattern, whole)
-    return _number(found[1]) if found else None
-
-
-def _number(text: str) -> float | None:
+def _walltime_s(whole: str) -> float | None:
+    found = _WALLTIME.search(whole)
     try:
-        return float(text)
+        return float(found[1]) if found else None
     except ValueError:  # such as 1.2.3, of a line cut and glued
         return None
 
@@ -182,11 +127,3 @@ def _version(banners: list[re.Match[str]]) -> tuple[int, ...] | None:
         return parse_version(banners[0][2] + build)
     except InputError:
         return None
-
-
-def _words(banners: list[re.Match[str]]) -> tuple[str, ...]:
-    command = next((banner[4] for banner in banners if banner[4]), "")
-    try:
-        return tuple(shlex.split(command))
-    except ValueError:  # an odd quotation mark: trtexec prints its words unquoted
-        return tuple(command.split())

@@ -20,7 +20,7 @@ _BYTES = {"fp32": 4, "fp16": 2, "bf16": 2}
 
 
 class RawName(NamedTuple):
-    """Of a raw file, such as "logits.output.1.1000.fp32.raw". name: the binding's, as ``raw_words`` writes it."""
+    """Of a raw file, such as "logits.output.1.1000.fp32.raw". name: the binding's, odd letters made underscores."""
 
     name: str
     is_output: bool
@@ -34,11 +34,6 @@ def raw_name(file: str) -> RawName | None:
     if found is None:
         return None
     return RawName(found["name"], found["way"] == "output", tuple(map(int, found["dims"].split("."))), found["dtype"])
-
-
-def raw_words(name: str) -> str:
-    """The binding's name as a raw file carries it: letters, digits and ._-, stay, all else is an underscore."""
-    return "".join(letter if letter.isascii() and (letter.isalnum() or letter in "._-,") else "_" for letter in name)
 
 
 def read_output(text: str | None, raw: Mapping[str, bytes], where: str) -> NDArray[np.float32]:

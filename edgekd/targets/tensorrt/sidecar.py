@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from edgekd.core import canonical_json, digest
-
 _SCHEMA = 1
 
 
@@ -28,18 +26,3 @@ class Sidecar:
 
     def as_json(self) -> dict[str, Any]:
         return {"schema": _SCHEMA, **asdict(self), "words": list(self.words)}
-
-    def canonical(self) -> str:
-        """The bytes the device compares, as text."""
-        return canonical_json(self.as_json())
-
-    def digest(self) -> str:
-        """The name of the engine's folder: sha256 of the canonical JSON."""
-        return digest(self.as_json())
-
-
-def differences(wanted: Sidecar, found: dict[str, Any]) -> list[str]:
-    """By field, where an engine's sidecar is not the wanted one: "power_mode: '15W', not '25W'"; empty if it may be used."""
-    ours = wanted.as_json()
-    names = [*ours, *(name for name in found if name not in ours)]
-    return [f"{name}: {found.get(name)!r}, not {ours.get(name)!r}" for name in names if found.get(name) != ours.get(name)]

@@ -17,13 +17,13 @@ from sshd import NAME
 
 from edgekd import targets
 from edgekd.core import DeviceError, EdgekdError, EnvironmentProblem, InputError, IntegrityError
+from edgekd.device.plan_header import built_by, head
 from edgekd.targets import MeasuringPlan
 from edgekd.targets.host import Host
 from edgekd.targets.tensorrt import connection as module
 from edgekd.targets.tensorrt.connection import TensorrtConnection
 from edgekd.targets.tensorrt.installed import installed
 from edgekd.targets.tensorrt.log import read_log
-from edgekd.targets.tensorrt.plan_header import HEADER_BYTES, plan_header
 from edgekd.targets.transport.local import LocalTransport
 from edgekd.targets.transport.ssh import SshTransport
 
@@ -140,8 +140,7 @@ def test_up_to_10_11_float16_is_an_option_and_then_a_file_strongly_typed(device,
     built = connection.build(files if by_option else halves)
     types = {name: {layer["dtype"] for layer in one.layers if layer["op"] in ("Conv", "MatMul")} for name, one in built.items()}
     assert types == {"fp16": {"float16"}, "int8+fp16": {"int8"}}
-    header = plan_header(built["fp16"].file.read_bytes()[:HEADER_BYTES], "here")
-    assert header.tensorrt[:3] == connection.installed.version[:3]
+    assert built_by(head(built["fp16"].file), "here")[:3] == connection.installed.version[:3]
     got = connection.infer(built["int8+fp16"].file, student.image)
     assert np.allclose(got, answer((files if by_option else halves)["int8+fp16"], student.image), rtol=0, atol=1e-6)
     if by_option:

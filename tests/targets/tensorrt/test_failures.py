@@ -4,7 +4,7 @@ import pytest
 import trtexec_files as FILES
 
 from edgekd.core import DeviceError, DeviceMemoryError, EnvironmentProblem, InputError
-from edgekd.targets.tensorrt import failure_of, judged
+from edgekd.targets.tensorrt.failures import failure_of, judged
 
 ENGINE = b"ftrt" + bytes(60)
 HEAD = "&&&& RUNNING TensorRT.trtexec [TensorRT v100300] # trtexec --loadEngine=a\n"

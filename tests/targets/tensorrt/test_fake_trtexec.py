@@ -9,7 +9,7 @@ import trtexec
 import trtexec_model
 import trtexec_options
 
-from edgekd.targets.tensorrt import build_flags, infer_flags, layer_flags, timing_flags
+from edgekd.targets.tensorrt.flags import build_flags, infer_flags, layer_flags, timing_flags
 
 EVERY = tuple(trtexec.VERSIONS.values())
 

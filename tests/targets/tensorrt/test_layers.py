@@ -8,7 +8,7 @@ import trtexec_files as FILES
 
 from edgekd.core import DeviceError
 from edgekd.targets import float_layers
-from edgekd.targets.tensorrt import read_layers, read_profile, with_times
+from edgekd.targets.tensorrt.layers import read_layers, read_profile, with_times
 
 
 def of(**changes):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edgekd.core import DeviceError
-from edgekd.targets.tensorrt import raw_name, raw_words, read_exported, read_output, read_raw
+from edgekd.targets.tensorrt.outputs import raw_name, read_exported, read_output, read_raw
 
 # As exportJSONOutput prints it, in all versions.
 EXPORTED = '[\n  { "name" : "logits"\n  , "dimensions" : "1x3"\n  , "values" : [ 0.25, -1e-05, 7 ]\n  }\n]\n'
@@ -65,7 +65,6 @@ def test_the_name_of_a_raw_file_tells_its_binding_its_shape_and_its_type():
     assert told == ("logits", True, (1, 1000), "fp32")
     assert raw_name("a.b.input.1.3.8.8.fp16.raw") == ("a.b", False, (1, 3, 8, 8), "fp16")
     assert [raw_name(name) for name in ("o.json", "logits.output.fp32.raw", "logits.1.fp32.raw")] == [None] * 3
-    assert raw_words("/head/Gemm_output:0") == "_head_Gemm_output_0" and raw_words("a.b-c,d") == "a.b-c,d"
 
 
 def test_the_one_output_is_taken_from_the_raw_file_where_there_is_one():

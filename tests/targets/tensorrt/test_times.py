@@ -6,7 +6,7 @@ import pytest
 import trtexec_files as FILES
 
 from edgekd.core import DeviceError
-from edgekd.targets.tensorrt import read_times
+from edgekd.targets.tensorrt.times import read_times
 
 ONE = {"startComputeMs": 300, "computeMs": 2.5}
 
