@@ -25,6 +25,7 @@ COMMANDS = (
     "bench",
     "build",
     "inspect",
+    "parity",
     "doctor",
     "schema",
     "predict",

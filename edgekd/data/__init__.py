@@ -12,10 +12,12 @@ from edgekd.data.dataset import (
     Description,
     Split,
     describe,
+    geometries,
     input_chunks,
     model_inputs,
     open_dataset,
 )
+from edgekd.data.loose import loose_images
 from edgekd.data.splits import spread_over_classes
 
 if TYPE_CHECKING:
@@ -31,7 +33,9 @@ __all__ = [
     "Split",
     "describe",
     "eval_batches",
+    "geometries",
     "input_chunks",
+    "loose_images",
     "model_inputs",
     "open_dataset",
     "spread_over_classes",

@@ -14,17 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgekd.core import InputError
-from edgekd.export.sessions import REFUSALS, session
+from edgekd.export.sessions import REFUSALS, open_model, refused
 
 _GRAPH, _OUTPUT, _NAME = 7, 12, 1  # field numbers of onnx.proto3: of the model, of its graph, of a ValueInfoProto
+_QUANTIZES = "/quantize"  # behind a site's name, the name of its QuantizeLinear
 Execution = Callable[[NDArray[np.float32]], dict[str, NDArray[Any]]]
 
 
-def exposed(content: bytes, tensors: Sequence[str]) -> bytes:
-    """The model with these tensors as outputs behind its own."""
-    outputs = b"".join(_field(_OUTPUT, _field(_NAME, name.encode())) for name in tensors)
-    return content + _field(_GRAPH, outputs)
+def outputs(tensors: Sequence[str]) -> bytes:
+    """What a model's bytes are followed by, to have these tensors as outputs behind its own."""
+    return _field(_GRAPH, b"".join(_field(_OUTPUT, _field(_NAME, name.encode())) for name in tensors))
 
 
 def _field(number: int, content: bytes) -> bytes:
@@ -36,45 +35,49 @@ def _field(number: int, content: bytes) -> bytes:
 
 
 def inner_tensors(model: Path, tensors: Sequence[str], *, optimised: bool) -> Execution:
-    """Takes images float32 [N,C,H,W] and gives these tensors by name; those only that are arrays.
+    """Takes one image float32 [1,C,H,W] and gives these tensors by name; those only that are arrays.
 
-    Raises InputError: onnxruntime refuses the model.
+    The image is repeated where the model's batch is fixed. Raises InputError: onnxruntime refuses the model or the image.
     """
-    try:
-        running = session(exposed(model.read_bytes(), tensors), optimised=optimised)
-    except REFUSALS as error:
-        raise InputError("onnxruntime refuses the model", where=str(model), seen=str(error).splitlines()[0]) from error
+    running = open_model(model, optimised=optimised, more=outputs(tensors))
     (given,) = running.get_inputs()
+    batch = given.shape[0] if isinstance(given.shape[0], int) else 1
 
-    def run(images: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-        found = running.run(list(tensors), {given.name: images})
-        return {name: value for name, value in zip(tensors, found, strict=True) if isinstance(value, np.ndarray)}
+    def run(image: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        try:
+            found = running.run(list(tensors), {given.name: image.repeat(batch, 0)}) if tensors else []  # none would ask for all
+        except REFUSALS as error:
+            raise refused(model, error) from error
+        arrays = {name: value for name, value in zip(tensors, found, strict=True) if isinstance(value, np.ndarray)}
+        return {name: value[:1] if value.shape[:1] == (batch,) else value for name, value in arrays.items()}
 
     return run
 
 
 def inner_sites(model: Path, *, optimised: bool) -> Execution:
-    """The same of an int8 file of ours: by the names of its sites, their values as its integers have them, float32.
+    """The same of an int8 file: of each rounded activation the values its integers stand for, float32, by the name of the site.
 
-    The first site has a channel of zeros more than the images, where the file pads them.
+    In a file of others' the name is the tensor's. Grids that are not of a whole tensor are left out. The first site has a channel
+    of zeros more than the images, where a file of ours pads them.
     """
-    import onnx
-    from onnx import numpy_helper
+    from edgekd.export.lint.graph import QUANTIZE, Graph
+    from edgekd.export.lint.reading import read_model
 
-    graph = onnx.load(str(model)).graph
-    constants = {one.name: one for one in graph.initializer}
-    grids = {
-        node.output[0]: (node.name.removesuffix("/quantize"), *(numpy_helper.to_array(constants[one]) for one in node.input[1:3]))
-        for node in graph.node
-        if node.op_type == "QuantizeLinear" and node.input[0] not in constants
-    }
+    graph = Graph(read_model(model))
+    grids = {}
+    for node in graph.of(QUANTIZE):
+        grid = graph.grid(node)
+        if grid.scale is not None and grid.scale.size == 1 and not graph.rounds_a_constant(node):
+            zero_point = 0 if grid.zero is None else grid.zero.item()
+            site = node.name.removesuffix(_QUANTIZES) if node.name.endswith(_QUANTIZES) else node.output[0]
+            grids[node.output[0]] = (site, np.float32(grid.scale.item()), np.float32(zero_point))
     integers = inner_tensors(model, list(grids), optimised=optimised)
 
-    def run(images: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    def run(image: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
         values = {}
-        for tensor, found in integers(images).items():
+        for tensor, found in integers(image).items():
             site, scale, zero_point = grids[tensor]
-            values[site] = (found.astype(np.float32) - np.float32(zero_point)) * np.float32(scale)
+            values[site] = (found.astype(np.float32) - zero_point) * scale
         return values
 
     return run

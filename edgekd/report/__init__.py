@@ -11,6 +11,7 @@ from edgekd.report.compare import compared, render_comparison
 from edgekd.report.document import FILE_NAME, Document, document_schema, read
 from edgekd.report.inspect_screen import render_inspect
 from edgekd.report.page import render_html
+from edgekd.report.parity_screen import render_parity
 from edgekd.report.sweep import (
     SWEEP_FILE,
     ArmPart,
@@ -45,6 +46,7 @@ __all__ = [
     "render_csv",
     "render_html",
     "render_inspect",
+    "render_parity",
     "render_sweep",
     "render_sweep_html",
     "render_terminal",

@@ -8,7 +8,7 @@ import torch
 
 from edgekd import export, quant
 from edgekd.core import InputError
-from edgekd.export.inner import exposed
+from edgekd.export.inner import outputs
 from edgekd.export.sessions import session
 from edgekd.stages.torch_waterfall import waterfalls
 
@@ -28,7 +28,7 @@ def test_the_integers_of_every_site_can_be_read_and_the_logits_stay_as_they_were
     content = paths["ort"].read_bytes()
     names = [f"{one['name']}.quantized" for one in quantized.sites["sites"]]
     plain = session(content, optimised=optimised).run(None, {"input": IMAGES})
-    opened = session(exposed(content, names), optimised=optimised).run(None, {"input": IMAGES})
+    opened = session(content + outputs(names), optimised=optimised).run(None, {"input": IMAGES})
     assert len(opened) == 1 + len(names) and np.array_equal(plain[0], opened[0])
     assert {one.dtype for one in opened[1:]} == {np.dtype("u1")}
 
