@@ -129,7 +129,8 @@ class Maker:
             else:
                 self.worker.close()  # its memory is free, and nothing of ours computes, before a device is timed
                 recipe, smoke, reach = self.keys.recipe, self.control.smoke, self.keys.reach
-                context = Context(recipe, folder, inputs, step.target, self.store.folder, say, smoke=smoke, reach=reach)
+                place, kept = self.store.folder, self.store.checkpoint(key)
+                context = Context(recipe, folder, inputs, step.target, place, say, smoke=smoke, checkpoint=kept, reach=reach)
                 outcome = call_stage(step.stage.entry, context)
             return self.store.commit(key, folder, outcome, time.monotonic() - started, parts)
 

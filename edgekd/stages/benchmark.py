@@ -15,6 +15,7 @@ from edgekd.stages.accuracy import right
 from edgekd.stages.context import Context
 from edgekd.stages.images import open_images
 from edgekd.stages.latency import keep_timing, power_of, slower_than_float, throughput, times, timing_facts
+from edgekd.stages.logits import logits_of
 from edgekd.stages.on_target import files_for, plan_of, resolved, what_runs
 from edgekd.stages.signal import parity
 from edgekd.stages.waterfall import Execution, waterfall
@@ -37,7 +38,10 @@ def run(context: Context) -> Outcome:
         tested = _tested(images.test, device.most_images())
         context.say({"done": 0, "total": 3, "note": f"{len(tested)} test images"})
         compared = {one: runs[one] for one in dict.fromkeys((name, "fp32"))}
-        logits = {one: _logits(device, path, tested, images.preprocessing, optimised=True) for one, path in compared.items()}
+        logits = {
+            one: logits_of(device, path, tested, images.preprocessing, kept=context.checkpoint, say=context.say)
+            for one, path in compared.items()
+        }
         context.say({"done": 1, "total": 3, "note": "timing single queries"})
         example = data.model_inputs(tested[:1], images.preprocessing)
         timed, suspect = targets.measure_calmly(device, runs, example, plan_of(context, "benchmark"))
@@ -65,21 +69,13 @@ def _tested(test: data.Split, most: int | None) -> data.Split:
     return test if most is None or len(test) <= most else test[data.spread_over_classes(test.labels, most)]
 
 
-def _logits(
-    device: targets.Connection, model: Path, images: data.Split, preprocessing: data.Preprocessing, *, optimised: bool
-) -> NDArray[np.float32]:
-    """float32 [N, classes]."""
-    chunks = data.input_chunks(images, preprocessing)
-    return np.concatenate([device.infer(model, chunk, optimised=optimised) for chunk in chunks])
-
-
 def _as_written(
     device: targets.Connection, target: targets.Target, model: Path, images: data.Split, preprocessing: data.Preprocessing
 ) -> NDArray[np.float32]:
     if not target.builds_engines:
-        return _logits(device, model, images, preprocessing, optimised=False)
+        return logits_of(device, model, images, preprocessing, optimised=False)
     with targets.this_machine() as here:
-        return _logits(here, model, images, preprocessing, optimised=False)
+        return logits_of(here, model, images, preprocessing, optimised=False)
 
 
 def _waterfall(

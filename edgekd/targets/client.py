@@ -127,6 +127,10 @@ class Connection(ABC):
         """How many images ``infer`` can be asked in good time; None: any number."""
         return self.kit.images if self.kit else None
 
+    def images_a_call(self) -> int | None:
+        """How many images to ask at a time, where each takes so long that losing more would hurt; None: as many as there are."""
+        return None
+
     def clean(self) -> None:
         """Delete everything in the work folder but the agent."""
         self._call("clean", {}, _CLEAN_S)

@@ -1,6 +1,7 @@
 """Where devices are: asked by flag, environment or recipe; said to the person who asked, and kept nowhere."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -83,3 +84,14 @@ def test_a_host_in_the_recipe_that_is_none_is_told_with_its_line(command, walk):
     with pytest.raises(RecipeError, match="no place of a device") as refused:
         reach_of(loads(text, "toy.yaml", walk.folder))
     assert refused.value.where.startswith("toy.yaml:9:")
+
+
+def test_what_a_lost_device_had_answered_is_there_for_the_next_run_until_the_step_is_done(command, monkeypatch):
+    lossy = [replace(one, entry="toy_stages:timed_in_parts") if one.name == "benchmark" else one for one in chain.CHAIN]
+    monkeypatch.setattr(chain, "CHAIN", tuple(lossy))
+    monkeypatch.setattr(chain, "STAGES", {stage.name: stage for stage in lossy})
+    words = ("pipeline", "toy.yaml", "--host", "board=here")
+    assert command(*words).exit_code == 6
+    (kept,) = Path("runs/.store").glob("*.checkpoint/part")
+    assert kept.read_text() == "one"
+    assert command(*words).exit_code == 0 and not kept.parent.exists()

@@ -98,6 +98,16 @@ def timed(context):
     return Outcome((context.keep("latencies", context.folder / "opened.txt"),), (share("top1", [True] * 8 + [False] * 2),))
 
 
+def timed_in_parts(context):
+    """One on a device that is lost the first time, after its first part."""
+    part = context.checkpoint / "part"
+    if context.target == "board" and not part.exists():
+        part.parent.mkdir(parents=True)
+        part.write_text("one")
+        raise DeviceError("the connection to the device was lost")
+    return timed(context)
+
+
 def bundled(context):
     count(context, "bundle")
     (context.folder / "model.onnx").write_text("a model")

@@ -43,6 +43,9 @@ class Device:
     def most_images(self):
         return self.most
 
+    def images_a_call(self):
+        return None
+
     def infer(self, model, inputs, *, optimised=True):
         logits = self.right[: len(inputs)].copy()
         if "fp32" not in model.name:

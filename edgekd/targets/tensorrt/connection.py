@@ -47,6 +47,7 @@ WARM_UP_S = 2.0  # before each timed block: 0.2 s, trtexec's own, is too short f
 COOL_DOWN_S = 120.0  # the most that is waited for a board to stop cooling before it is timed
 CHUNK_BYTES = 64 << 20
 MOST_BY_PROCESSES = 1000  # images, where each takes a process of a second or more: enough for a paired comparison
+IMAGES_A_CALL = 100  # by processes: two minutes or so are lost with a connection
 _BUILD_S = 3600.0  # the slowest module, trying every tactic
 _START_S = 60.0  # to start a process and load an engine
 _SECONDS_AN_IMAGE = 1.0
@@ -132,6 +133,9 @@ class TensorrtConnection(Connection):
         if self.kit:
             return self.kit.images
         return None if self.installed.backend == "tensorrt" else MOST_BY_PROCESSES
+
+    def images_a_call(self) -> int | None:
+        return None if self.kit or self.installed.backend == "tensorrt" else IMAGES_A_CALL
 
     def infer(
         self, model: Path, inputs: NDArray[np.float32], *, optimised: bool = True, batch: int = 1, deadline_s: float | None = None

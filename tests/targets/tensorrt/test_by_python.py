@@ -58,7 +58,7 @@ def test_build_time_and_infer_through_the_agent(reached, tmp_path):
     assert {layer["dtype"] for layer in built["fp32"].layers} == {"float"}
     assert connection.build({"fp16": path})["fp16"].reused
     measured = connection.measure({name: one.file for name, one in built.items()}, IMAGES[:1], PLAN)
-    assert measured["facts"]["via"] == "the Python API" and connection.most_images() is None
+    assert measured["facts"]["via"] == "the Python API" and connection.most_images() is connection.images_a_call() is None
     assert {name: [len(one) for one in rounds] for name, rounds in measured["rounds"].items()} == {"fp16": [4, 4], "fp32": [4, 4]}
     assert measured["launched"] == "graph" and len(measured["spans"]["fp16"]) == 2
     assert all(ms > 0 for rounds in measured["rounds"].values() for one in rounds for ms in one)

@@ -124,6 +124,7 @@ def test_every_version_builds_times_and_answers_as_onnxruntime_does(device, stud
     measured = connection.measure({"int8": built.file}, student.image, QUICK)
     facts = measured["facts"]
     assert facts["via"] == "trtexec" and facts["tensorrt"].startswith(version) and connection.most_images() == 1000
+    assert connection.images_a_call() == 100
     assert [len(times) for times in measured["rounds"]["int8"]] == [20] and min(measured["rounds"]["int8"][0]) > 0
     assert all(start < end for start, end in measured["spans"]["int8"]) and len(measured["conditions"]["between"]) == 1
     got = connection.infer(built.file, student.image)
