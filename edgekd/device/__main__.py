@@ -25,7 +25,13 @@ def main(arguments):
     if options.command == "agent":
         return agent.serve(options.verb, options.token, options.hold)
     try:
-        return _predict(options) if options.command == "predict" else _verify(options)
+        try:
+            status = _predict(options) if options.command == "predict" else _verify(options)
+            sys.stdout.flush()
+            return status
+        except OSError as error:  # images and bundles that cannot be read are Problems already
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what is still to be written would be tried again at the end
+            raise Problem("environment", "the answer cannot be written: %s" % error.strerror)
     except Problem as problem:
         if getattr(options, "json", False):
             print(json.dumps({"error": problem.as_json()}))

@@ -111,6 +111,14 @@ def test_failures_have_words_and_a_status(zipapp, bundle, tmp_path, damage, argu
     assert done.returncode == status and said in done.stderr.decode() and "Traceback" not in done.stderr.decode()
 
 
+def test_an_answer_that_cannot_be_written_is_an_error(zipapp, bundle):
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, zipapp, "verify", bundle], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (done.returncode, done.stderr) == (5, "the answer cannot be written: No space left on device\n")
+
+
 def test_a_failure_is_json_when_asked_for(zipapp, bundle, tmp_path):
     done = run([sys.executable, zipapp, "predict", "no.png", "--json", "--bundle", bundle], cwd=tmp_path)
     assert (done.returncode, json.loads(done.stdout)["error"]["code"]) == (2, "input")
