@@ -1,9 +1,11 @@
 // Classify images with an edgekd bundle: label and probability, the same as `edgekd predict` prints. Copy it, change it.
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <new>
 #include <numeric>
 
 #include "bundle.h"
@@ -21,7 +23,7 @@ constexpr char kUsage[] =
     "  --json         one JSON document, as `edgekd predict --json` prints it; --logits adds the model's own numbers\n"
     "  --backend B    default: TensorRT where an engine fits this device, else onnxruntime\n"
     "  --engine FILE  a TensorRT engine that was built on this device from a file of the bundle\n"
-    "status: 0, 2 wrong input, 5 something is not installed, 6 the runtime refuses, 7 a damaged bundle\n";
+    "status: 0, 2 wrong input, 5 something is not installed or the answer cannot be written, 6 the runtime refuses, 7 a damaged bundle\n";
 
 struct Options {
   std::string bundle, backend, engine;
@@ -67,11 +69,22 @@ Options options_of(int count, char** words) {
   return options;
 }
 
+#ifdef EDGEKD_ONNXRUNTIME
+constexpr bool kOnnxruntime = true;
+#else
+constexpr bool kOnnxruntime = false;
+#endif
+
 std::unique_ptr<Model> open(const Bundle& bundle, const Options& options, int height, int width, std::string& flavour) {
   [[maybe_unused]] const bool want_engine = !options.engine.empty() || options.backend == "tensorrt";
 #ifdef EDGEKD_TENSORRT
-  if (options.backend != "onnxruntime")
-    if (auto model = open_tensorrt(bundle, options.engine, height, width, flavour)) return model;
+  if (options.backend != "onnxruntime") {
+    try {
+      if (auto model = open_tensorrt(bundle, options.engine, height, width, flavour)) return model;
+    } catch (const NoGpu&) {
+      if (want_engine || !kOnnxruntime) throw;
+    }
+  }
   if (want_engine)
     throw Problem("input", "the bundle has no engine for this TensorRT and GPU", bundle.folder, "", "build one on this device and give --engine FILE");
 #else
@@ -178,4 +191,12 @@ int run(const Options& options) {
 }  // namespace
 }  // namespace edgekd
 
-int main(int count, char** words) { return edgekd::run(edgekd::options_of(count, words)); }
+int main(int count, char** words) try {
+  const int status = edgekd::run(edgekd::options_of(count, words));
+  if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return status;
+  edgekd::tell({"environment", "the answer cannot be written", "", std::strerror(errno), "is the disk full?"});
+  return status ? status : 5;
+} catch (const std::bad_alloc&) {
+  edgekd::tell({"environment", "out of memory"});
+  return 5;
+}

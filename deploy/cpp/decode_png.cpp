@@ -11,7 +11,9 @@ Image decode_png(const std::string&, const std::string& path) {
 
 #include <png.h>
 
+#include <cctype>
 #include <csetjmp>
+#include <cstdio>
 #include <cstring>
 
 namespace edgekd {
@@ -48,6 +50,29 @@ struct Decoded {
   std::vector<png_bytep> rows;
 };
 
+// Of the EXIF that ImageMagick writes as text: a line of its own, "exif", the count of bytes, and these in hexadecimal digits.
+int written_orientation(png_structp png, png_infop info) {
+  png_textp texts = nullptr;
+  int count = 0;
+  png_get_text(png, info, &texts, &count);
+  for (int i = 0; i < count; ++i) {
+    if (std::strcmp(texts[i].key, "Raw profile type exif") != 0) continue;
+    const char* at = texts[i].text;
+    for (int line = 0; at && line < 3; ++line)
+      if ((at = std::strchr(at, '\n'))) ++at;
+    std::vector<uint8_t> exif;
+    for (; at && *at; ++at) {
+      if (std::isspace(static_cast<unsigned char>(*at))) continue;
+      unsigned byte = 0;
+      if (!std::isxdigit(static_cast<unsigned char>(at[0])) || !std::isxdigit(static_cast<unsigned char>(at[1])) || std::sscanf(at++, "%2x", &byte) != 1) return 1;
+      exif.push_back(static_cast<uint8_t>(byte));
+    }
+    const size_t start = exif.size() > 6 && std::memcmp(exif.data(), "Exif\0\0", 6) == 0 ? 6 : 0;
+    return exif_orientation(exif.data() + start, exif.size() - start);
+  }
+  return 1;
+}
+
 // Nothing with a destructor may be made in here: errors leave by longjmp.
 bool decode(Source& source, png_structp png, png_infop info, Decoded& out) {
   if (setjmp(source.back)) return false;
@@ -79,6 +104,7 @@ bool decode(Source& source, png_structp png, png_infop info, Decoded& out) {
   for (int y = 0; y < out.height; ++y) out.rows[y] = out.bytes.data() + y * row;
   png_read_image(png, out.rows.data());
   png_read_end(png, info);
+  out.orientation = written_orientation(png, info);
 #ifdef PNG_eXIf_SUPPORTED
   png_uint_32 size = 0;
   png_bytep exif = nullptr;

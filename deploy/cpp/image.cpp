@@ -11,7 +11,8 @@ namespace {
 // Binary PPM and PGM: a header of words, where # starts a comment, then the bytes.
 Image decode_pnm(const std::string& bytes, const std::string& path) {
   size_t at = 2;
-  auto number = [&]() -> int64_t {
+  if (bytes.size() < 3 || !std::isspace(static_cast<unsigned char>(bytes[2]))) throw Problem("input", "not a readable image (its header cannot be read)", path);
+  auto number = [&](bool last) -> int64_t {
     for (; at < bytes.size(); ++at) {
       if (bytes[at] == '#') at = bytes.find('\n', at);
       if (at >= bytes.size() || !std::isspace(static_cast<unsigned char>(bytes[at]))) break;
@@ -19,11 +20,12 @@ Image decode_pnm(const std::string& bytes, const std::string& path) {
     int64_t value = 0;
     const size_t start = at;
     for (; at < bytes.size() && std::isdigit(static_cast<unsigned char>(bytes[at])) && at - start < 9; ++at) value = value * 10 + bytes[at] - '0';
-    if (at == start) throw Problem("input", "not a readable image (a number is missing in its header)", path);
+    if (at == start || at >= bytes.size() || !(std::isspace(static_cast<unsigned char>(bytes[at])) || (bytes[at] == '#' && !last)))
+      throw Problem("input", "not a readable image (its header cannot be read)", path);
     return value;
   };
   Image image;
-  const int64_t width = number(), height = number(), levels = number();
+  const int64_t width = number(false), height = number(false), levels = number(true);
   check_size(width, height, path);
   if (levels != 255) throw Problem("input", "only PPM and PGM of 255 levels are read", path, std::to_string(levels) + " levels", "save it as PNG");
   image.width = static_cast<int>(width), image.height = static_cast<int>(height);
@@ -70,7 +72,8 @@ Image upright(Image image, int orientation) {
 }
 
 int exif_orientation(const uint8_t* data, size_t size) {
-  if (size < 8) return 1;
+  // As Pillow has it, the two bytes of 42 may stand in either order.
+  if (size < 8 || data[0] != data[1] || (data[0] != 'I' && data[0] != 'M') || data[2] + data[3] != 42 || data[2] % 42 != 0) return 1;
   const bool little = data[0] == 'I';
   auto number = [&](size_t at, int bytes) -> uint32_t {
     uint32_t value = 0;
@@ -78,12 +81,16 @@ int exif_orientation(const uint8_t* data, size_t size) {
     return value;
   };
   const size_t directory = number(4, 4);
-  if (number(2, 2) != 42 || directory > size - 2) return 1;
+  if (directory > size - 2) return 1;
   const size_t entries = number(directory, 2);
   for (size_t i = 0; i < entries; ++i) {
     const size_t entry = directory + 2 + 12 * i;
     if (entry + 12 > size) return 1;
-    if (number(entry, 2) == 0x0112 && number(entry + 2, 2) == 3) return static_cast<int>(number(entry + 8, 2));
+    if (number(entry, 2) != 0x0112) continue;
+    const uint32_t type = number(entry + 2, 2);  // TIFF 6.0, page 16; of what is no whole number nothing is known
+    const int bytes = type == 6 ? 1 : type == 3 || type == 8 ? 2 : type == 4 || type == 9 ? 4 : 0;
+    const uint64_t all = uint64_t{number(entry + 4, 4)} * bytes, at = all <= 4 ? entry + 8 : number(entry + 8, 4);
+    return all && at + all <= size ? static_cast<int>(number(at, bytes)) : 1;
   }
   return 1;
 }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "bundle.h"
+#include "problem.h"
 
 namespace edgekd {
 
@@ -20,8 +21,13 @@ class Model {
 // The bundle's file for this CPU, in onnxruntime. `flavour` gets its name.
 std::unique_ptr<Model> open_onnxruntime(const Bundle& bundle, int height, int width, std::string& flavour);
 
+// There is no GPU, or it is not ours to use.
+struct NoGpu : Problem {
+  using Problem::Problem;
+};
+
 // An engine in TensorRT: the file `engine`, or where that is "" the bundle's own for this TensorRT and GPU; nullptr where it
-// has none.
+// has none. Throws NoGpu where the GPU cannot be asked which engine is its own.
 std::unique_ptr<Model> open_tensorrt(const Bundle& bundle, const std::string& engine, int height, int width, std::string& flavour);
 
 }  // namespace edgekd

@@ -16,6 +16,8 @@
 namespace edgekd {
 namespace {
 
+constexpr char kGroups[] = "is the user in the groups video and render?";
+
 class Logger : public nvinfer1::ILogger {
  public:
   void log(Severity severity, nvinfer1::AsciiChar const* message) noexcept override {
@@ -26,7 +28,7 @@ class Logger : public nvinfer1::ILogger {
 };
 
 void check(cudaError_t status) {
-  if (status != cudaSuccess) throw Problem("device", "CUDA refuses", "", cudaGetErrorString(status), "is the user in the groups video and render?");
+  if (status != cudaSuccess) throw Problem("device", "CUDA refuses", "", cudaGetErrorString(status), kGroups);
 }
 
 struct DeviceMemory {
@@ -102,9 +104,10 @@ class Tensorrt : public Model {
 
 std::string compute_capability() {
   int device = 0, major = 0, minor = 0;
-  check(cudaGetDevice(&device));
-  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
-  check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device));
+  cudaError_t status = cudaGetDevice(&device);
+  if (status == cudaSuccess) status = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
+  if (status == cudaSuccess) status = cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device);
+  if (status != cudaSuccess) throw NoGpu("device", "there is no GPU to run an engine on", "", cudaGetErrorString(status), kGroups);
   return std::to_string(major) + "." + std::to_string(minor);
 }
 

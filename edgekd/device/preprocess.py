@@ -24,6 +24,7 @@ WHITE = (255, 255, 255, 255)
 _UNDO_ORIENTATION = {2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270",
                      7: "TRANSVERSE", 8: "ROTATE_90"}  # EXIF 2.32, tag 0x0112  # fmt: skip
 _ORIENTATION_TAG = 0x0112
+_XMP = ("xmp", "XML:com.adobe.xmp")  # where Pillow keeps it
 # What Pillow raises on broken files; its warnings too, where an app turns them into errors.
 _BROKEN = (OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, AttributeError, EOFError, OverflowError,
            struct.error, zlib.error, Warning)  # fmt: skip
@@ -171,13 +172,19 @@ def _from_array(array, name):
 
 
 def _upright(image):
-    """Turned as its EXIF orientation says. Unreadable EXIF is ignored, as viewers do: the pixels are whole."""
+    """Turned as its EXIF orientation says. Unreadable EXIF is ignored, as viewers do: the pixels are whole.
+
+    XMP is not asked, as newer releases of Pillow do where EXIF says nothing: every device would need the same release.
+    """
     from PIL import Image
 
+    aside = {name: image.info.pop(name) for name in _XMP if name in image.info}
     try:
         method = _UNDO_ORIENTATION.get(image.getexif().get(_ORIENTATION_TAG)) if hasattr(image, "getexif") else None
     except _BROKEN:
         method = None
+    finally:
+        image.info.update(aside)
     return image.transpose(getattr(Image, method)) if method else image
 
 

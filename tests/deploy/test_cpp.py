@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import subprocess
+from pathlib import Path
 
 import broken_images as zoo
 import build_cpp
@@ -221,6 +222,28 @@ def test_wrong_words_are_told(program, bundle):
     assert build_cpp.run(program, bundle, "/dev/zero").returncode == 2
 
 
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_an_answer_that_cannot_be_written_is_an_error(program, bundle, tmp_path, words):
+    image = written(tmp_path, zoo.PICTURE, "a.png")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [program, bundle, image, *words], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        )
+    assert done.returncode == 5 and "cannot be written" in done.stderr and "No space left" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "head", ["P6 3 2 255#c\n", "P63 2 255\n", "P6 3 2 255x\n", "P6 3 2x 255\n", "P6 # c\n3 2\n255\n", "P6\n3 2 # c\n255\n"]
+)
+def test_a_header_of_a_ppm_is_read_or_refused_as_by_pillow(program, bundle, tmp_path, head):
+    (tmp_path / "a.ppm").write_bytes(head.encode() + bytes(range(18)))
+    try:
+        status = bool(load(bundle).predict([tmp_path / "a.ppm"])) - 1
+    except Problem as problem:
+        status = problem.exit_code
+    assert build_cpp.run(program, bundle, tmp_path / "a.ppm").returncode == status
+
+
 def test_text_is_one_line_an_image_and_no_name_steers_a_terminal(program, bundle, tmp_path):
     image = written(tmp_path, np.load(bundle / "golden/inputs.npy")[0], "a\x1b[2J\n.png")
     best = load(bundle).predict([image], top=2)[0]["top"]
@@ -269,6 +292,17 @@ def test_the_bundles_own_engine_is_taken_only_for_this_tensorrt_and_gpu(say, bun
     tiny_models.seal(bundle, engines=[good])
     engine(bundle / "models/a.engine", (10, 3, 0, 31))  # after it was sealed
     assert say(bundle, image, "--backend", "tensorrt")[0] == 7
+
+
+def test_without_a_gpu_the_bundle_runs_in_onnxruntime_and_an_engine_that_was_asked_for_is_an_error(say, bundle, tmp_path):
+    image = written(tmp_path, zoo.PICTURE, "a.png")
+    engine(bundle / "models/a.engine")
+    tiny_models.seal(bundle, engines=[{**OF_AN_ENGINE, "tensorrt": "10.3.0.30", "compute_capability": "8.7"}])
+    assert say(bundle, image)[1]["flavour"] == "tensorrt"
+    status, told, _ = say(bundle, image, FAKE_NO_GPU="1")
+    assert (status, told["flavour"]) == (0, load(bundle).flavour)
+    status, told, _ = say(bundle, image, "--backend", "tensorrt", FAKE_NO_GPU="1")
+    assert status == 6 and "no GPU" in told["error"]["what"] and "video and render" in told["error"]["fix"]
 
 
 def test_what_the_bundle_says_of_its_engines_is_understood_and_the_one_of_this_module_comes_first(say, bundle, tmp_path):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 SIZE = 16
 _rows, _columns = np.mgrid[0:SIZE, 0:SIZE]
@@ -77,6 +77,14 @@ def oriented(orientation: int) -> bytes:
     return encoded(RGB.transpose(Image.Transpose.ROTATE_90), exif=exif)
 
 
+def sided(exif: bytes = b"", text: bytes = b"") -> bytes:
+    """The picture on its side as a PNG, with this EXIF, or with this EXIF written as ImageMagick does, in a text."""
+    lying, info = RGB.transpose(Image.Transpose.ROTATE_90), PngImagePlugin.PngInfo()
+    if text:
+        info.add_text("Raw profile type exif", f"\nexif\n{len(text):8d}\n{text.hex()}\n", zip=True)
+    return encoded(lying, pnginfo=info, **({"exif": exif} if exif else {}))
+
+
 def unreadable(path: Path) -> None:
     path.write_bytes(PNG)
     path.chmod(0)
@@ -109,7 +117,10 @@ _half.paste(1, (8, 0, 16, 16))
 _palette = Image.new("P", RGB.size, 1)
 _palette.putpalette([0, 0, 0, 255, 0, 0])
 _PIXELS = PNG.index(b"IDAT") + 20
+_SIDE_6 = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x04\0\0\0\x01\0\0\0\x06\0\0\0\0"  # as a long number, the largest byte first
+_XMP_6 = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
 _SIDE_99 = b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0c\0\0\0"
+WITH_XMP = encoded(RGB, "JPEG", quality=95, subsampling=0, xmp=_XMP_6)
 
 PICTURES = {
     "a PNG that is called JPEG": Kind(content(PNG), PICTURE, "odd.jpg"),
@@ -141,6 +152,9 @@ PICTURES = {
         content(encoded(Image.fromarray(np.dstack([PICTURE, np.zeros((SIZE, SIZE), np.uint8)])))), np.full_like(PICTURE, 255)
     ),
     "a picture on its side, and EXIF that says so": Kind(content(oriented(6)), PICTURE),
+    "EXIF that says the side by a long number": Kind(content(sided(exif=b"Exif\0\0" + _SIDE_6)), PICTURE),
+    "EXIF written as text": Kind(content(sided(text=b"Exif\0\0" + _SIDE_6)), PICTURE),
+    "XMP that says a side, and no EXIF": Kind(content(WITH_XMP), PICTURE, "odd.jpg"),
     "EXIF that says a side there is not": Kind(content(encoded(RGB, exif=_SIDE_99)), PICTURE),
     "EXIF that cannot be read": Kind(content(encoded(RGB, exif=b"Exif\0\0II*\0\xff\xff\xff\x7f")), PICTURE),
     "a colour profile that is none": Kind(content(encoded(RGB, icc_profile=b"\0\xff" * 99)), PICTURE),

@@ -1,8 +1,10 @@
 // TensorRT 10.3.0 on a GPU of compute capability 8.7 that is neither: device memory is memory, work is done when the stream is
 // waited for, and the engine's logits are the input's sums over four equal parts. An engine whose byte 64 is set is refused.
+// With $FAKE_NO_GPU there is no GPU.
 #include <NvInfer.h>
 #include <cuda_runtime_api.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <string>
@@ -38,7 +40,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   stream->in = stream->out = nullptr;
   return cudaSuccess;
 }
-cudaError_t cudaGetDevice(int* device) { return *device = 0, cudaSuccess; }
+cudaError_t cudaGetDevice(int* device) { return *device = 0, std::getenv("FAKE_NO_GPU") ? static_cast<cudaError_t>(100) : cudaSuccess; }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr which, int) { return *value = which == cudaDevAttrComputeCapabilityMajor ? 8 : 7, cudaSuccess; }
 const char* cudaGetErrorString(cudaError_t) { return "an error"; }
 }
