@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from edgekd.core import DeviceMemoryError, Outcome, Verdict
+from edgekd.core import DeviceMemoryError, EdgekdError, Outcome, Verdict
 from edgekd.pipeline import chain
 from edgekd.pipeline.chain import Step
 from edgekd.pipeline.fit import Fit, Tried, first_that_fits, judged_with_margin, words_for
@@ -137,6 +137,9 @@ def _step(maker: Maker, step: Step, given: Mapping[str, Input], rung: Rung, rene
         row = Row(step, "done" if taken.made else "cached", taken.stored.outcome, (), taken.key, taken.stored.seconds)
         row = replace(row, age_s=taken.stored.age_s)
         return row
+    except EdgekdError as problem:
+        row = replace(row, why=str(problem))
+        raise
     finally:
         maker.listen({"event": "end", "step": name, "status": row.status, "row": row})
 

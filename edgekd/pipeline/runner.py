@@ -75,6 +75,7 @@ class Runner:
                 described = self._described()
                 require_enough_images(self.recipe, described.counts["train"], {step.stage.name for step in self.wanted})
                 maker = self._fitted(maker)
+                self._keep_fit()
                 for _, of_stage in groupby(self.steps, key=lambda step: step.stage):
                     if self.fit is not None and self.fit.chosen is None:
                         break

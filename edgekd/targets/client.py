@@ -216,14 +216,16 @@ def _no_reply(answer: Answer, where: str, deadline_s: float) -> DeviceError:
         fix = "look at what else runs on the device"
         return DeviceError(f"the agent hung: nothing was heard {_GRACE_S:g} s past its deadline of {deadline_s:g} s", where=where,
                            seen=said, fix=fix)  # fmt: skip
+    short = device_code(said) == DeviceMemoryError.code
     if answer.status < 0:
         name = signal.Signals(-answer.status).name if -answer.status in set(signal.Signals) else f"signal {-answer.status}"
-        if name == "SIGKILL" or device_code(said) == DeviceMemoryError.code:
+        if name == "SIGKILL" or short:
             fix = "out of memory? See the kernel's log (dmesg)"
             return DeviceMemoryError(f"the agent was killed by {name}", where=where, seen=said, fix=fix)
         fix = "try another onnxruntime version"
         return DeviceError(f"the agent was killed by {name}", where=where, seen=said, fix=fix)
-    return DeviceError(f"the agent gave no reply and ended with status {answer.status}", where=where, seen=said)
+    kind = DeviceMemoryError if short else DeviceError
+    return kind(f"the agent gave no reply and ended with status {answer.status}", where=where, seen=said)
 
 
 def _tail(content: bytes, most: int = 300) -> str:

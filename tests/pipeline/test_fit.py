@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import random
 from dataclasses import replace
 
@@ -133,6 +134,15 @@ def test_a_bound_that_moves_chooses_again_and_asks_only_what_it_does_not_know(wa
     walked = walk(BOUND.replace("10", "12"))  # 10.8 less ten per cent
     assert walked.fit.chosen.width == 0.75
     assert asked(walk, before) == ["1.4@8", "1@8"]
+
+
+@one_way
+def test_choice_and_curve_are_there_while_the_student_is_trained_however_that_ends(walk, monkeypatch):
+    monkeypatch.setattr("toy_stages.first", lambda context: os._exit(9))
+    if (child := os.fork()) == 0:
+        walk(BOUND)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert json.loads((walk.folder / "run/fit.json").read_text())["chosen"] == {"width": 0.5, "image_size": [8, 8]}
 
 
 @one_way
@@ -303,7 +313,8 @@ def test_where_not_even_the_smallest_goes_into_the_memory_nothing_fits(walk):
 @one_way
 def test_a_device_that_does_not_answer_says_nothing_about_a_rung(walk):
     walk.ms(40, 20, "gone", 6, 3)
-    walked = walk(BOUND)
+    walked = walk(BOUND, events=(events := []))
+    assert [event["row"].why for event in events if event.get("status") == "failed"] == ["cpu: the device does not answer"]
     assert (walked.error.exit_code, walked.fit) == (6, None) and asked(walk) == ["0.75@8"]
     walk.ms(40, 20, 10, 6, 3)
     assert walk(BOUND).fit.chosen.width == 0.5

@@ -128,6 +128,7 @@ def test_an_agent_killed_by_a_signal_is_named(local, monkeypatch, name):
         ("os.kill(os.getpid(), signal.SIGABRT)", DeviceError),
         ("os.kill(os.getpid(), signal.SIGTERM)", DeviceError),
         ("raise SystemExit(3)", DeviceError),
+        ("raise SystemExit('OpenBLAS error: Memory allocation still failed after 10 retries, giving up.')", DeviceMemoryError),
     ],
 )
 def test_an_agent_that_dies_for_want_of_memory_with_a_model_says_something_about_the_model(local, models, monkeypatch, end, kind):
