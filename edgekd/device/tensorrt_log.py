@@ -14,10 +14,12 @@ def module():
     """TensorRT's Python module. Raises Problem "environment": none, or older than 8.5 (trtexec serves those)."""
     try:
         import tensorrt
-    except (ImportError, OSError) as error:
+
+        numbers = version(tensorrt)
+    except (ImportError, OSError, AttributeError) as error:  # a folder of that name beside the app has no version
         fix = "apt install python3-libnvinfer; a virtual environment needs --system-site-packages to see it"
         raise Problem("environment", "TensorRT's Python module cannot be imported", seen=one_line(error), fix=fix)
-    if version(tensorrt)[:2] < OLDEST:
+    if numbers[:2] < OLDEST:
         fix = "build and measure by trtexec there"
         raise Problem("environment", "TensorRT's Python module is older than 8.5", seen=str(tensorrt.__version__), fix=fix)
     return tensorrt

@@ -105,6 +105,16 @@ def test_any_other_machine_runs_onnxruntime_and_says_why_when_the_engine_is_aske
     assert refused.value.code == code and wanted + here in refused.value.seen and refused.value.fix
 
 
+def test_a_folder_called_tensorrt_beside_the_app_is_no_tensorrt(with_engine, tmp_path, monkeypatch):
+    (tmp_path / "app/tensorrt").mkdir(parents=True)
+    monkeypatch.delitem(sys.modules, "tensorrt")
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "app"), *(one for one in sys.path if one != str(fake_gpu.MODULE))])
+    assert load(with_engine).flavour in ("ort", "ort-w7")
+    with pytest.raises(Problem, match="no engine that this machine can run") as refused:
+        load(with_engine, "tensorrt")
+    assert refused.value.code == "environment" and "has no attribute '__version__'" in refused.value.seen
+
+
 def test_an_engine_that_tells_no_gpu_is_nobodys(bundle, tiny, machine, tmp_path):
     machine()
     tiny.add_engine(bundle, plan(tiny, tmp_path), compute_capability=None)
