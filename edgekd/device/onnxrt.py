@@ -168,6 +168,9 @@ def _runtime():
         import onnxruntime
         from onnxruntime.capi import onnxruntime_pybind11_state as state
     except ImportError as error:
+        if device_code(str(error)) == "device-memory":  # too little for any model: it says nothing of this one
+            fix = "close other programs, or raise the limit of this process (ulimit -v)"
+            raise Problem("device", "there is no memory to load onnxruntime", seen=one_line(error), fix=fix)
         fix = "pip install onnxruntime"
         raise Problem("environment", "onnxruntime cannot be imported", seen=one_line(error), fix=fix)
     own = [value for value in vars(state).values() if isinstance(value, type) and issubclass(value, Exception)]

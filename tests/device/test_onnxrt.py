@@ -1,5 +1,7 @@
 """Sessions are right on this CPU, and what they execute is said by onnxruntime itself."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -91,3 +93,12 @@ def test_an_input_of_another_shape_is_refused_in_words(tiny, tmp_path):
     for attempt in (lambda x: onnxrt.run(session, x), lambda x: onnxrt.query(session, x)):
         with pytest.raises(Problem, match="refuses the input"):
             attempt(np.zeros((1, 3, 9, 9), np.float32))
+
+
+def test_no_memory_to_load_onnxruntime_is_not_told_as_its_absence(monkeypatch, tmp_path):
+    (tmp_path / "onnxruntime.py").write_text("raise ImportError('Exception caught: std::bad_alloc')")
+    monkeypatch.delitem(sys.modules, "onnxruntime", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(Problem, match="no memory to load onnxruntime") as refused:
+        onnxrt.open_session(tmp_path / "m.onnx")
+    assert refused.value.code == "device" and "pip" not in refused.value.fix
