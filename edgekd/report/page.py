@@ -15,6 +15,8 @@ from edgekd.report import charts, evidence, phrases, quantization, rows
 from edgekd.report.document import Document, StagePart, parse
 from edgekd.report.evidence import Gap
 from edgekd.report.fit import ladder_curves, ladder_rows
+from edgekd.report.waterfall import falls
+from edgekd.report.waterfall_chart import waterfall
 
 _PLAIN = ("holds", "does not hold", "not measured")  # what a verdict says by itself
 _PERCENTILES = ("p50", "p90", "p99")
@@ -56,6 +58,7 @@ def render_html(document: Document | Mapping[str, Any], run: Path) -> str:
         accuracy=_accuracy(document),
         ways=quantization.ways(document),
         quantized=[(step, quantization.decision(step), quantization.candidates(step)) for step in document.steps("quantize")],
+        falls=[(fall, Markup(waterfall(fall))) for fall in falls(document)],
         trainings=[(step, *_curves(run, step)) for step in document.stages if _trains(step)],
         latencies=[(step, _latencies(run, step)) for step in _measured(document)],
         conditions=[(step, evidence.evidence(run, step, "conditions", evidence.flat)) for step in _measured(document)],

@@ -19,6 +19,7 @@ from edgekd.report.document import Document, FitPart, StagePart, parse
 from edgekd.report.fit import ladder_rows
 from edgekd.report.phrases import MISSING, duration
 from edgekd.report.rows import Row, bundle_text, data_text, misses, rows_of, status_text, steps_to_show, verdict_text, warnings
+from edgekd.report.waterfall_screen import waterfall_lines
 
 PIPED_WIDTH = 120  # what is not a terminal and sets no COLUMNS: wide enough for one line a row
 _STYLES = {
@@ -53,7 +54,7 @@ def render_terminal(document: Document | Mapping[str, Any], *, width: int = PIPE
     """
     document = parse(document)
     ladder = _ladder(document.fit, width) if document.fit else []
-    lines = [*_table(document, width), *ladder, *_closing(document, width)]
+    lines = [*_table(document, width), *ladder, *waterfall_lines(document, width), *_closing(document, width)]
     last = Text(printable(verdict_text(document)), style=_STYLES[document.verdict] if document.verdict else "bold red")
     return printed([*lines, last], color)
 
