@@ -10,6 +10,7 @@ from edgekd.models.names import check_model, known_models
 if TYPE_CHECKING:
     from edgekd.models.head import head_parameters, train_only_head
     from edgekd.models.inference import count_macs, count_parameters, fold_for_inference, freeze, logits
+    from edgekd.models.onnx_network import from_onnx, image_shape
     from edgekd.models.onnx_teacher import OnnxTeacher, adopt_onnx
     from edgekd.models.registry import ModelSpec, create, spec_of
     from edgekd.models.state import load_state, save_state
@@ -25,7 +26,9 @@ __all__ = [
     "create",
     "fold_for_inference",
     "freeze",
+    "from_onnx",
     "head_parameters",
+    "image_shape",
     "known_models",
     "load",
     "load_saved",
@@ -40,6 +43,7 @@ __all__ = [
 _HOMES = {
     "head": ("head_parameters", "train_only_head"),
     "inference": ("count_macs", "count_parameters", "fold_for_inference", "freeze", "logits"),
+    "onnx_network": ("from_onnx", "image_shape"),
     "onnx_teacher": ("OnnxTeacher", "adopt_onnx"),
     "registry": ("ModelSpec", "create", "spec_of"),
     "state": ("load_state", "save_state"),

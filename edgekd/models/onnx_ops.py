@@ -1,6 +1,6 @@
 """One rule an ONNX operator: the torch layer or function that computes the same, spelled as quantization knows it.
 
-A rule is given the walk (``from_onnx``) and the node, and returns what the node's output is: a node of the torch graph, or a
+A rule is given the walk (``onnx_network``) and the node, and returns what the node's output is: a node of the torch graph, or a
 list of them, one an output. It raises Refused where the operator is used in a way that has no such layer.
 """
 
@@ -18,7 +18,7 @@ from onnx import NodeProto, helper
 from torch import Tensor, fx, nn
 
 if TYPE_CHECKING:
-    from edgekd.models.from_onnx import _Walk as Walk
+    from edgekd.models.onnx_network import _Walk as Walk
 
 Rule = Callable[["Walk", NodeProto], fx.Node | list[fx.Node]]
 
