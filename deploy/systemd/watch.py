@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-EVERY_S = 0.2  # between two looks into the folder
+EVERY_S, AGAIN_S = 0.2, 2  # between two looks into the folder; after one that failed
 LONGEST_NAME = 200  # bytes; the answer's name is longer, and file systems end at 255
 
 
@@ -55,14 +55,21 @@ def main(words):
         return refuse(2, f"{error.filename}: {error.strerror}")
     notify(f"READY=1\nSTATUS={bundle.flavour}, waiting in {place / 'in'}")
     print(f"ready: {bundle.flavour}, waiting in {place / 'in'}", flush=True)
+    trouble = ""
     while not stop.is_set():
-        for image in waiting(place / "in"):
-            answer(bundle, image, place, Problem)
-            notify("WATCHDOG=1")
-            if stop.is_set():
-                break
+        before, trouble = trouble, ""
+        try:
+            for image in waiting(place / "in"):
+                answer(bundle, image, place, Problem)
+                notify("WATCHDOG=1")
+                if stop.is_set():
+                    break
+        except OSError as error:  # a full disk, say. It may get better, and until then every image stays where it is
+            trouble = f"{error.filename or place}: {error.strerror}; trying again every {AGAIN_S} s"
+            if trouble != before:
+                refuse(0, trouble)
         notify("WATCHDOG=1")
-        stop.wait(EVERY_S)
+        stop.wait(AGAIN_S if trouble else EVERY_S)
     notify("STOPPING=1")
     return 0
 

@@ -76,6 +76,21 @@ def test_images_are_answered_as_the_loader_answers_and_moved_away(service, bundl
     assert len(list((place / "out").iterdir())) == 7
 
 
+def test_an_answer_that_cannot_be_written_is_told_once_and_tried_again_until_it_can(service):
+    place = service.place
+    (place / "out").rename(place / "away")
+    (place / "out").touch()
+    put(place, "a.png", zoo.PNG)
+    said = service.stderr.readline()
+    assert "out" in said and "Not a directory; trying again every 2 s" in said and (place / "in/a.png").exists()
+    (place / "out").unlink()
+    (place / "away").rename(place / "out")
+    until(lambda: (place / "done/a.png").exists())
+    assert "label" in json.loads((place / "out/a.png.json").read_text())
+    service.send_signal(signal.SIGTERM)
+    assert (service.communicate(timeout=30)[1], service.returncode) == ("", 0)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_ends_cleanly_when_asked_to_and_keeps_the_watchdog_quiet_until_then(service, number):
     assert "WATCHDOG=1" in service.told()
