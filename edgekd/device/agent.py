@@ -25,8 +25,6 @@ from .integrity import write_aside
 from .lock import measuring_lock
 from .problem import Problem, one_line
 
-MARKER = "edgekd-workdir"  # a file in every work folder; nothing is deleted in a folder without it
-KEPT = (MARKER, "edgekd.pyz")
 _MOST_REQUEST_BYTES = 1 << 20
 _GRACE_S = 2
 _OF_A_MODEL = ("build", "measure", "round", "infer")
@@ -75,7 +73,7 @@ def _answer(verb, tell, hold):
         threading.Thread(target=_end_with_stdin, daemon=True).start()
     else:
         children.die_with_parent()
-    verbs = {"probe": _probe, "build": _build, "measure": _measure, "round": _round, "infer": _infer, "clean": _clean}
+    verbs = {"probe": _probe, "build": _build, "measure": _measure, "round": _round, "infer": _infer}
     if verb not in verbs:
         raise Problem("device", "the agent knows no such verb", seen=verb, fix="one of: " + ", ".join(sorted(verbs)))
     return verbs[verb](request)
@@ -197,19 +195,3 @@ def _written(lines, name, files):
 
 def _infer(request):
     return _backend(request).infer(request, Files(request["workdir"]))
-
-
-def _clean(request):
-    workdir = request["workdir"]
-    if not os.path.isfile(os.path.join(workdir, MARKER)):
-        raise Problem("device", "this is not a folder of ours: nothing was deleted", where=workdir)
-    removed = 0
-    for base, folders, names in os.walk(workdir, topdown=False):
-        for name in names:
-            if base != workdir or name not in KEPT:
-                os.unlink(os.path.join(base, name))
-                removed += 1
-        for name in folders:
-            path = os.path.join(base, name)
-            (os.unlink if os.path.islink(path) else os.rmdir)(path)
-    return {"removed": removed}

@@ -31,10 +31,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-MARKER = "edgekd-workdir"  # the agent deletes nothing in a folder without this file
 LOCK_WAIT_S = 600.0
 _GRACE_S = 10.0  # beyond the agent's own deadline: it says what happened, the host only that nothing was heard
-_PROBE_S, _CLEAN_S = 30.0, 60.0
+_PROBE_S = 30.0
 _OF_A_MODEL = ("build", "measure", "infer")
 _SAME = ("machine", "arch", "module", "soc", "compute_capability", "tensorrt", "power_mode")  # while a connection lasts
 
@@ -69,7 +68,6 @@ class Connection(ABC):
         self.target, self._transport = target, transport
         self.kit = transport.kit if isinstance(transport, RecordedTransport) else None  # facts of the one that answered before
         self._put_bytes("edgekd.pyz", build_zipapp())
-        self._put_bytes(MARKER, b"")
 
     def probe(self) -> dict[str, Any]:
         """{"identity": who the device is, stable between runs; "conditions": how it is doing now; "said": its own raw words}.
@@ -130,10 +128,6 @@ class Connection(ABC):
     def images_a_call(self) -> int | None:
         """How many images to ask at a time, where each takes so long that losing more would hurt; None: as many as there are."""
         return None
-
-    def clean(self) -> None:
-        """Delete everything in the work folder but the agent."""
-        self._call("clean", {}, _CLEAN_S)
 
     def _call(self, verb: str, request: Mapping[str, Any], deadline_s: float) -> dict[str, Any]:
         token = secrets.token_hex(8)

@@ -2,7 +2,7 @@
 
     python tests/benchmarks/ssh_overhead.py
 
-Prints medians with the least and the greatest, in milliseconds; "clean" is the least that a call can be: Python starts and ends.
+Prints medians with the least and the greatest, in milliseconds.
 """
 
 import statistics
@@ -23,15 +23,14 @@ from edgekd.targets.transport.ssh import SshTransport
 CALLS = 10
 
 
-def seconds(transport, device: str) -> dict[str, list[float]]:
+def seconds(transport, device: str) -> list[float]:
     target = Target("there", profile(device), "onnxruntime", "fp32", "always", 1, sys.executable)
-    connection, taken = OnnxruntimeConnection(target, transport), {"probe": [], "clean": []}
+    connection, times = OnnxruntimeConnection(target, transport), []
     for _ in range(CALLS + 1):
-        for verb, times in taken.items():
-            start = time.perf_counter()
-            getattr(connection, verb)()
-            times.append(time.perf_counter() - start)
-    return {verb: times[1:] for verb, times in taken.items()}  # the first finds nothing in any cache
+        start = time.perf_counter()
+        connection.probe()
+        times.append(time.perf_counter() - start)
+    return times[1:]  # the first finds nothing in any cache
 
 
 def main() -> None:
@@ -48,13 +47,9 @@ def main() -> None:
             local.close()
         finally:
             device.stop()
-    for verb in there:
-        shown = [
-            f"{1e3 * statistics.median(one):.0f} [{1e3 * min(one):.0f}, {1e3 * max(one):.0f}] ms"
-            for one in (there[verb], here[verb])
-        ]
-        more = 1e3 * (statistics.median(there[verb]) - statistics.median(here[verb]))
-        print(f"{verb}: by ssh {shown[0]}, here {shown[1]}, more by {more:.0f} ms")
+    shown = [f"{1e3 * statistics.median(one):.0f} [{1e3 * min(one):.0f}, {1e3 * max(one):.0f}] ms" for one in (there, here)]
+    more = 1e3 * (statistics.median(there) - statistics.median(here))
+    print(f"probe: by ssh {shown[0]}, here {shown[1]}, more by {more:.0f} ms")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,6 @@ from edgekd.device.integrity import sha256_of
 def work(tmp_path):
     folder = tmp_path / "work"
     folder.mkdir()
-    (folder / "edgekd-workdir").touch()
     (folder / "edgekd.pyz").write_bytes(build_zipapp())
     return folder
 
@@ -57,7 +56,7 @@ def test_a_request_that_is_none_is_answered(work, content, said):
 
 
 def test_an_unknown_verb_is_answered_with_the_known_ones(work):
-    assert ask(work, "format-disk").error["fix"] == "one of: build, clean, infer, measure, probe, round"
+    assert ask(work, "format-disk").error["fix"] == "one of: build, infer, measure, probe, round"
 
 
 def hanging_request(work, deadline_s):
@@ -183,20 +182,3 @@ def test_a_round_whose_process_is_killed_is_the_devices_trouble(measuring):
     done = measuring("os.kill(os.getpid(), 9)")
     assert (done.error["code"], done.status) == ("device-memory", 0)
     assert done.error["what"] == "round 1 ended with status -9 and without a reply" and "memory" in done.error["fix"]
-
-
-def test_clean_empties_its_own_folder_only(work, tmp_path):
-    (tmp_path / "precious").write_text("keep")
-    (work / "deep/er").mkdir(parents=True)
-    (work / "deep/er/file").touch()
-    (work / "link").symlink_to(tmp_path)
-    (work / "linked").symlink_to(tmp_path / "precious")
-    assert ask(work, "clean").reply == {"removed": 2}
-    assert sorted(one.name for one in work.iterdir()) == ["edgekd-workdir", "edgekd.pyz"]
-    assert (tmp_path / "precious").read_text() == "keep"
-
-
-def test_clean_refuses_a_folder_that_is_not_its_own(work, tmp_path):
-    (tmp_path / "precious").write_text("keep")
-    done = ask(work, "clean", workdir=str(tmp_path))
-    assert done.error["where"] == str(tmp_path) and (tmp_path / "precious").exists()

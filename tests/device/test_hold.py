@@ -82,12 +82,11 @@ def test_one_that_will_not_leave_is_ended_a_moment_later(held):
 
 
 def test_while_stdin_stays_open_the_call_ends_by_itself(tmp_path):
-    words = [sys.executable, "-m", "edgekd.device", "agent", "clean", "--token", "t", "--hold"]
-    (tmp_path / "edgekd-workdir").touch()
+    words = [sys.executable, "-m", "edgekd.device", "agent", "probe", "--token", "t", "--hold"]
     read, write = os.pipe()
     with subprocess.Popen(words, stdin=read, stdout=subprocess.PIPE) as agent:
         os.close(read)
         os.write(write, json.dumps({"workdir": str(tmp_path), "deadline_s": 60}).encode() + b"\n")
-        assert b'"removed": 0' in agent.stdout.read()
+        assert b'"identity"' in agent.stdout.read()
         assert agent.wait(30) == 0
     os.close(write)

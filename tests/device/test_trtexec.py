@@ -27,7 +27,6 @@ WORDS = ["--int8", "--fp16", "--memPoolSize=workspace:64", "--skipInference", "-
 def work(tmp_path):
     folder = tmp_path / "work"
     folder.mkdir()
-    (folder / "edgekd-workdir").touch()
     (folder / "edgekd.pyz").write_bytes(build_zipapp())
     TINY.symmetric_model(folder / "m.onnx")
     return folder

@@ -127,7 +127,7 @@ def hang(request):
     children.start(["sleep", "600"])
     open("../../hangs", "w").close()
     time.sleep(600)
-for verb in ("probe", "build", "measure", "infer", "clean"):
+for verb in ("probe", "build", "measure", "infer"):
     setattr(agent, "_" + verb, hang)
 sys.exit(__main__.main(sys.argv[1:]))' "$@"
 """
@@ -136,13 +136,10 @@ VERBS = {
     "build": lambda device, models, images: device.build(models),
     "measure": lambda device, models, images: device.measure(models, images, QUICK),
     "infer": lambda device, models, images: device.infer(models["fp32"], images),
-    "clean": lambda device, models, images: device.clean(),
 }
 
 
-@pytest.mark.parametrize(
-    ("verb", "killed"), [("probe", "ssh"), ("build", "sshd"), ("measure", "ssh"), ("infer", "sshd"), ("clean", "sshd")]
-)
+@pytest.mark.parametrize(("verb", "killed"), [("probe", "ssh"), ("build", "sshd"), ("measure", "ssh"), ("infer", "sshd")])
 def test_a_connection_that_dies_ends_the_call_and_leaves_no_agent_behind(sshd, board, program, models, images, verb, killed):
     python = program("python", HANGS.format(verb=verb, python=sys.executable))
 
