@@ -43,7 +43,7 @@ def open_session(path, threads=1, optimised=True, profile_prefix=None, own_proce
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except refusals as error:
-        raise Problem(device_code(str(error)), "onnxruntime refuses the model", where=str(path), seen=one_line(error))
+        raise _refused("the model", error, str(path))
 
 
 def session_config(path, identity):
@@ -159,7 +159,13 @@ def _outputs(session, feed):
     try:
         return session.run(None, feed)[0]
     except refusals as error:
-        raise Problem(device_code(str(error)), "onnxruntime refuses the input", seen=one_line(error))
+        raise _refused("the input", error)
+
+
+def _refused(what, error, where=None):
+    code = device_code(str(error))
+    verb = "lacks memory for" if code == "device-memory" else "refuses"
+    return Problem(code, "onnxruntime %s %s" % (verb, what), where, one_line(error))
 
 
 def _runtime():
