@@ -134,12 +134,14 @@ def words_for(rungs: Sequence[Rung], tried: Sequence[Tried], chosen: Rung | None
             needs = "; ".join([*smallest.lacks, *missed])
             return f"no rung of the ladder holds {every}; the smallest, {rungs[-1].name}: {needs}"
         return f"no rung could be shown to hold {every}; the smallest, {rungs[-1].name}: {smallest.why}"
+    kept = "; it stays, as the training of its student has begun (--remeasure asks the ladder again)" if stays else ""
+    if chosen not in by_rung:
+        return f"{chosen.name}, which an earlier run chose, held {every}{kept}"
     at = rungs.index(chosen)
     text = f"{chosen.name}, the largest of {len(rungs)} that holds {every}"
     if at == 0:
         return f"{chosen.name}, the largest of the ladder, holds {every}"
     larger = by_rung.get(rungs[at - 1])
-    kept = "; it stays, as the training of its student has begun (--remeasure asks the ladder again)" if stays else ""
     if larger is None or larger.verdict is Verdict.PASS:
         return f"{chosen.name}, which an earlier run chose, holds {every}{kept}"
     if larger.verdict is Verdict.FAIL:

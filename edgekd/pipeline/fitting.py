@@ -39,20 +39,14 @@ def fitted(maker: Maker, choices: Choices) -> Fit:
     if control.smoke:
         why = f"{rungs[-1].name}: a smoke run takes the smallest rung and asks no other"
         return Fit(rungs, (), rungs[-1], Verdict.INCONCLUSIVE, why, margin, not_asked)
+    measures = bool(targets) and control.makes_again(Step(chain.STAGES["preflight"]))
+    if not measures and (stays := _stays(maker, choices, targets, not_asked)):
+        return stays
     if not targets:
         absent = "; ".join(f"{target}: {why}" for target, why in not_asked.items())
         why = f"no target that has a bound can be measured, so no rung can be chosen ({absent})"
         return Fit(rungs, (), None, Verdict.INCONCLUSIVE, why, margin, not_asked)
     tried: dict[int, Tried] = {}
-    measures = control.makes_again(Step(chain.STAGES["preflight"]))
-    stays = None if measures else choices.of(maker.keys, maker.store)
-    if stays is not None:
-        last = _tried(maker, stays, targets, margin, last=stays == rungs[-1])
-        if last.verdict is Verdict.PASS:
-            curve = {**known(maker.keys, maker.store, undecided=True), stays: last}
-            asked = tuple(curve[rung] for rung in rungs if rung in curve)
-            why = words_for(rungs, asked, stays, margin, stays=True) + _yet_to_ask(not_asked)
-            return Fit(rungs, asked, stays, Verdict.PASS, why, margin, not_asked)
 
     def fits(at: int) -> bool:
         tried[at] = _tried(maker, rungs[at], targets, margin, last=at == len(rungs) - 1)
@@ -68,6 +62,23 @@ def fitted(maker: Maker, choices: Choices) -> Fit:
     elif chosen is not None:
         choices.remember(recipe, chosen)
     return Fit(rungs, asked, chosen, verdict, why + _yet_to_ask(not_asked), margin, not_asked)
+
+
+def _stays(maker: Maker, choices: Choices, targets: tuple[str, ...], not_asked: Mapping[str, str]) -> Fit | None:
+    """The choice of an earlier walk, unless there is none, nothing of it is trained, or it does not fit what is asked today."""
+    recipe = maker.keys.recipe
+    rungs, margin, chosen = ladder(recipe), recipe.fit.margin if recipe.fit else 0.0, choices.of(maker.keys, maker.store)
+    if chosen is None:
+        return None
+    curve: dict[Rung, Tried] = {}
+    if targets:
+        again = _tried(maker, chosen, targets, margin, last=chosen == rungs[-1])
+        if again.verdict is not Verdict.PASS:
+            return None
+        curve = {**known(maker.keys, maker.store, undecided=True), chosen: again}
+    asked = tuple(curve[rung] for rung in rungs if rung in curve)
+    why = words_for(rungs, asked, chosen, margin, stays=True) + _yet_to_ask(not_asked)
+    return Fit(rungs, asked, chosen, Verdict.PASS, why, margin, not_asked)
 
 
 def _yet_to_ask(not_asked: Mapping[str, str]) -> str:

@@ -13,7 +13,7 @@ from edgekd.data import Description
 from edgekd.pipeline.chain import STAGES, Step, needed_steps, steps
 from edgekd.pipeline.fit import Tried, first_that_fits
 from edgekd.pipeline.fit_choice import CHOICE_FILE, Choices
-from edgekd.pipeline.fitting import known
+from edgekd.pipeline.fitting import bounded_targets, known
 from edgekd.pipeline.judging import to_be_renewed
 from edgekd.pipeline.keys import Keys, key_of
 from edgekd.pipeline.ready import require_enough_images, require_ready
@@ -100,7 +100,8 @@ def _chosen(keys: Keys, store: Store, answers: Mapping[Rung, Tried], choices: Ch
     rungs = ladder(keys.recipe)
     try:
         stays = choices.of(keys, store) if choices and rungs else None
-        if stays is not None and answers[stays].verdict is Verdict.PASS:
+        nobody_to_ask = not bounded_targets(keys.recipe, keys.not_measured)[0]
+        if stays is not None and (nobody_to_ask or answers[stays].verdict is Verdict.PASS):
             return stays
         at = first_that_fits(len(rungs), lambda at: answers[rungs[at]].verdict is Verdict.PASS)
     except KeyError:  # a question that the store cannot answer

@@ -357,6 +357,23 @@ def test_a_device_that_is_unplugged_takes_no_trained_student_away(walk, monkeypa
 
 
 @one_way
+@pytest.mark.parametrize("again", [{}, {"remeasure": True}, {"start": "distill"}], ids=["run", "--remeasure", "--from"])
+def test_where_all_devices_are_unplugged_the_trained_student_stays(walk, monkeypatch, again):
+    with monkeypatch.context() as connected:
+        connected.setattr("edgekd.pipeline.keys.targets.why_not_measured", lambda specs, reach: {})
+        assert walk(BOUND).fit.chosen.width == 0.5
+    before = walk.calls().count("teacher")
+    monkeypatch.setattr("edgekd.pipeline.keys.targets.why_not_measured", lambda specs, reach: {"cpu": "gone"})
+    alone = walk(BOUND, **again)
+    assert (alone.error, alone.fit.chosen.width, alone.fit.tried) == (None, 0.5, ())
+    plan = make_plan(walk.read(), walk.folder / "store", None, walk.folder / "run")
+    assert [one.name for one in plan.rungs if one.chosen] == ["width 0.5 at 8 px"]
+    assert "which an earlier run chose, held every bound" in alone.fit.why and "cpu was not asked" in alone.fit.why
+    assert walk.calls().count("teacher") == before and statuses(alone)["cpu/benchmark"] == "skipped"
+    assert run_verdict(alone, walk.read()) == (Verdict.INCONCLUSIVE, 4)
+
+
+@one_way
 def test_from_a_later_stage_the_same_rung_is_chosen_from_the_store_or_the_walk_does_not_start(walk):
     with pytest.raises(InputError, match="cannot start at distill"):
         walk(BOUND, start="distill")
