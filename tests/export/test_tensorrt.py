@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import surgery
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from tensorrt_rules import DEQUANTIZE, QUANTIZE, broken_rules
@@ -78,82 +79,61 @@ def test_a_bare_downsample_is_the_only_rounded_branch_and_joined_tensors_have_on
     assert scales["left.scale"] == scales["relu_2.scale"] != scales["relu.scale"]
 
 
-def _node(model, kind, where=lambda node: True):
-    return next(node for node in model.graph.node if node.op_type == kind and where(node))
-
-
-def _set(model, name, value):
-    tensor = next(one for one in model.graph.initializer if one.name == name)
-    tensor.CopyFrom(numpy_helper.from_array(value, name))
-
-
-def _take_out(model, pair):
-    """Remove the pair of nodes with this name: whoever read it reads its source."""
-    nodes = {node.name: node for node in model.graph.node}
-    first, second = nodes[f"{pair}/quantize"], nodes[f"{pair}/dequantize"]
-    for node in model.graph.node:
-        node.input[:] = [first.input[0] if one == second.output[0] else one for one in node.input]
-    model.graph.node.remove(first)
-    model.graph.node.remove(second)
-
-
-def _put_in(model, tensor, grid_of):
-    """A pair behind a tensor, on another pair's grid."""
-    grid = list(next(node for node in model.graph.node if node.name == f"{grid_of}/quantize").input[1:])
-    place = next(number for number, node in enumerate(model.graph.node) if tensor in node.output) + 1
-    for node in model.graph.node:
-        node.input[:] = ["again" if one == tensor else one for one in node.input]
-    model.graph.node.insert(place, helper.make_node(QUANTIZE, [tensor, *grid], ["again.q"], name="again/quantize"))
-    model.graph.node.insert(place + 1, helper.make_node(DEQUANTIZE, ["again.q", *grid], ["again"], name="again/dequantize"))
-
-
-def _conv(model, name):
-    return _node(model, "Conv", lambda node: node.name == name).output[0]
-
-
 MUTATIONS = {
     "opset": ("Residual", lambda m: setattr(m.opset_import[0], "version", 18)),
     "IR version": ("Residual", lambda m: setattr(m, "ir_version", 10)),
     "not float32": ("Residual", lambda m: setattr(m.graph.input[0].type.tensor_type, "elem_type", TensorProto.FLOAT16)),
     "static batch": ("Residual", lambda m: setattr(m.graph.input[0].type.tensor_type.shape.dim[0], "dim_param", "batch")),
-    "logits are quantized": ("Residual", lambda m: (_put_in(m, "logits", "relu"), setattr(m.graph.output[0], "name", "again"))),
-    "no zero point": ("Residual", lambda m: _node(m, QUANTIZE).input.pop()),
-    "not int8 zero": ("Residual", lambda m: _set(m, "relu.zero_point", np.array(3, np.int8))),
-    "zero point is not int8": ("Residual", lambda m: _set(m, "relu.zero_point", np.array(0, np.uint8))),
-    "not positive": ("Residual", lambda m: _set(m, "relu.scale", np.array(0, np.float32))),
-    "and finite": ("Residual", lambda m: _set(m, "stem.weight.scale", np.full(8, np.nan, np.float32))),
-    "its length not": ("Residual", lambda m: _set(m, "stem.weight.zero_point", np.zeros(1, np.int8))),
+    "logits are quantized": (
+        "Residual",
+        lambda m: (surgery.put_in(m, "logits", "relu"), setattr(m.graph.output[0], "name", "again")),
+    ),
+    "no zero point": ("Residual", lambda m: surgery.node(m, QUANTIZE).input.pop()),
+    "not int8 zero": ("Residual", lambda m: surgery.put(m, "relu.zero_point", np.array(3, np.int8))),
+    "zero point is not int8": ("Residual", lambda m: surgery.put(m, "relu.zero_point", np.array(0, np.uint8))),
+    "not positive": ("Residual", lambda m: surgery.put(m, "relu.scale", np.array(0, np.float32))),
+    "and finite": ("Residual", lambda m: surgery.put(m, "stem.weight.scale", np.full(8, np.nan, np.float32))),
+    "its length not": ("Residual", lambda m: surgery.put(m, "stem.weight.zero_point", np.zeros(1, np.int8))),
     "scale is not one": (
         "Residual",
-        lambda m: (_set(m, "relu.scale", np.ones(8, np.float32)), _set(m, "relu.zero_point", np.zeros(8, np.int8))),
+        lambda m: (surgery.put(m, "relu.scale", np.ones(8, np.float32)), surgery.put(m, "relu.zero_point", np.zeros(8, np.int8))),
     ),
-    "quantize: alone": ("Residual", lambda m: m.graph.node.remove(_node(m, DEQUANTIZE, lambda n: n.name.startswith("relu/")))),
-    "dequantize: alone": ("Residual", lambda m: m.graph.node.remove(_node(m, QUANTIZE, lambda n: n.name.startswith("relu/")))),
-    "two grids": ("Residual", lambda m: _node(m, DEQUANTIZE).input.__setitem__(1, "relu.scale")),
-    "rounds again": ("Shuffled", lambda m: _put_in(m, _node(m, "Concat").output[0], "left")),
-    "rounds a gate": ("Inverted", lambda m: _put_in(m, _node(m, "Sigmoid").output[0], "input")),
+    "quantize: alone": (
+        "Residual",
+        lambda m: m.graph.node.remove(surgery.node(m, DEQUANTIZE, lambda n: n.name.startswith("relu/"))),
+    ),
+    "dequantize: alone": (
+        "Residual",
+        lambda m: m.graph.node.remove(surgery.node(m, QUANTIZE, lambda n: n.name.startswith("relu/"))),
+    ),
+    "two grids": ("Residual", lambda m: surgery.node(m, DEQUANTIZE).input.__setitem__(1, "relu.scale")),
+    "rounds again": ("Shuffled", lambda m: surgery.put_in(m, surgery.node(m, "Concat").output[0], "left")),
+    "rounds a gate": ("Inverted", lambda m: surgery.put_in(m, surgery.node(m, "Sigmoid").output[0], "input")),
     "no weight": (
         "Residual",
-        lambda m: _node(m, "Conv", lambda n: n.name == "a").input.__setitem__(2, "stem.weight.dequantized"),
+        lambda m: surgery.node(m, "Conv", lambda n: n.name == "a").input.__setitem__(2, "stem.weight.dequantized"),
     ),
-    "between Conv and its": ("Residual", lambda m: _put_in(m, _conv(m, "stem"), "relu")),
-    "between Conv and": ("Inverted", lambda m: _put_in(m, _conv(m, "out"), "relu")),  # SiLU: sigmoid and product
-    "between Add and its": ("Residual", lambda m: _put_in(m, _node(m, "Add").output[0], "relu")),
-    "input is not quantized": ("Residual", lambda m: _take_out(m, "input")),
-    "weight is not quantized": ("Residual", lambda m: _take_out(m, "stem.weight")),
+    "between Conv and its": ("Residual", lambda m: surgery.put_in(m, surgery.conv_output(m, "stem"), "relu")),
+    "between Conv and": (
+        "Inverted",
+        lambda m: surgery.put_in(m, surgery.conv_output(m, "out"), "relu"),
+    ),  # SiLU: sigmoid and product
+    "between Add and its": ("Residual", lambda m: surgery.put_in(m, surgery.node(m, "Add").output[0], "relu")),
+    "input is not quantized": ("Residual", lambda m: surgery.take_out(m, "input")),
+    "weight is not quantized": ("Residual", lambda m: surgery.take_out(m, "stem.weight")),
     "along axis 0": (
         "Residual",
         lambda m: [setattr(n.attribute[0], "i", 1) for n in m.graph.node if n.name.startswith("a.weight/")],
     ),
-    "channels are not on": ("Residual", lambda m: _node(m, "Gemm").attribute.pop()),
-    "bias is no float": ("Residual", lambda m: _node(m, "Conv").input.__setitem__(2, "input")),
-    "main branch is quantized": ("Residual", lambda m: _put_in(m, _conv(m, "b"), "relu")),
-    "skip branch is not quantized": ("Residual", lambda m: _take_out(m, "skip")),
-    "pools what is not": ("Residual", lambda m: _take_out(m, "add_1")),
-    "different scales": ("Shuffled", lambda m: _set(m, "left.scale", np.array(0.5, np.float32))),
-    "or none": ("Shuffled", lambda m: _take_out(m, "left")),
-    "batch norm": ("Residual", lambda m: setattr(_node(m, "Relu"), "op_type", "BatchNormalization")),
-    "its ends are no constants": ("Inverted", lambda m: _node(m, "Clip").input.__setitem__(1, "input")),
+    "channels are not on": ("Residual", lambda m: surgery.node(m, "Gemm").attribute.pop()),
+    "bias is no float": ("Residual", lambda m: surgery.node(m, "Conv").input.__setitem__(2, "input")),
+    "main branch is quantized": ("Residual", lambda m: surgery.put_in(m, surgery.conv_output(m, "b"), "relu")),
+    "skip branch is not quantized": ("Residual", lambda m: surgery.take_out(m, "skip")),
+    "pools what is not": ("Residual", lambda m: surgery.take_out(m, "add_1")),
+    "different scales": ("Shuffled", lambda m: surgery.put(m, "left.scale", np.array(0.5, np.float32))),
+    "or none": ("Shuffled", lambda m: surgery.take_out(m, "left")),
+    "batch norm": ("Residual", lambda m: setattr(surgery.node(m, "Relu"), "op_type", "BatchNormalization")),
+    "its ends are no constants": ("Inverted", lambda m: surgery.node(m, "Clip").input.__setitem__(1, "input")),
 }
 
 

@@ -73,6 +73,13 @@ def unrounded_reader(graph: Graph, node: NodeProto) -> str | None:
     return None
 
 
+def ends_the_network(graph: Graph, node: NodeProto) -> bool:
+    """Is what it makes, moved or cast at most, what the network gives? There no pair would make anything faster."""
+    ends = [graph.source(name) for name in graph.outputs]
+    cast = [graph.source(graph.maker[name].input[0]) for name in ends if graph.kind(name) == "Cast" and graph.maker[name].input]
+    return any(name in node.output for name in (*ends, *cast))
+
+
 @rule(
     WARNING, "it computes in floating point, at a DQ and a Q more on either side", "quantize it too; or leave it float on purpose"
 )
@@ -99,10 +106,10 @@ def float_island(graph: Graph, purpose: Purpose) -> Hits:
 def _islands(graph: Graph, known: frozenset[str], runtime: str) -> Iterator[list[NodeProto]]:
     """Groups of connected float ops that read what int8 ops give and are read by a Q; each in the file's order.
 
-    An int8 op gives what a DQ reads, for TensorRT also the bare output of a layer.
+    An int8 op gives what a DQ reads, for TensorRT also a bare output.
     """
     order = {id(node): number for number, node in enumerate(graph.nodes)}
-    floating = {id(node): node for node in graph.nodes if not _computes_in_int8(graph, node, known)}
+    floating = {id(node): node for node in graph.nodes if not _in_int8(graph, node, known)}
     while floating:
         open_, island = [floating.popitem()[1]], []
         rounded_in = rounded_out = False
@@ -112,7 +119,7 @@ def _islands(graph: Graph, known: frozenset[str], runtime: str) -> Iterator[list
             above = [graph.source(name) for name in node.input if name and graph.source(name) not in graph.constants]
             made = [graph.maker[name] for name in above if name in graph.maker]
             rounded_in |= any(one.op_type == DEQUANTIZE and not graph.rounds_a_constant(one) for one in made)
-            rounded_in |= runtime == "tensorrt" and any(_is_int8_layer(graph, name) for name in above)
+            rounded_in |= runtime == "tensorrt" and any(one.op_type in known and _in_int8(graph, one, known) for one in made)
             below = list(_readers(graph, node))
             rounded_out |= any(reader.op_type == QUANTIZE for reader in below)
             for one in (*made, *below):
@@ -122,7 +129,7 @@ def _islands(graph: Graph, known: frozenset[str], runtime: str) -> Iterator[list
             yield sorted(island, key=lambda node: order[id(node)])
 
 
-def _computes_in_int8(graph: Graph, node: NodeProto, known: frozenset[str]) -> bool:
+def _in_int8(graph: Graph, node: NodeProto, known: frozenset[str]) -> bool:
     if node.op_type in _NEVER or node.op_type in MOVES or node.op_type.startswith("QLinear"):
         return True
     return node.op_type in known and all(

@@ -14,10 +14,9 @@ _WORD = r"""[^\s"',;:]"""
 _PATH = re.compile(
     rf"(?:/(?:home|Users|root|mnt|media|tmp|private)/|\b[A-Za-z]:[\\/]){_WORD}{{1,200}}|/?{_WORD}{{0,200}}site-packages|/{_WORD}{{1,200}}\.py\b"
 )
-_WORDS = 9, 12  # numbers of protobuf's types string and bytes
-_MESSAGE = 11
-_MOST = 100_000  # characters looked at of one word: a stack trace has a hundredth of that
+_STRING, _MESSAGE, _BYTES = 9, 11, 12  # protobuf's numbers of types
 _WEIGHTS = ("raw_data", "external_data")  # any bytes may turn up in weights; what external_data names is a rule of its own
+_MOST = 100_000  # characters looked at of one word: a stack trace has a hundredth of that
 
 
 def leaked_paths(model: ModelProto) -> list[str]:
@@ -39,19 +38,24 @@ def leaks(model: ModelProto) -> Iterator[tuple[str, str]]:
         yield "", path
 
 
-def _path_in(message: Any, own: list[str]) -> str | None:
-    """The first. Nested graphs and functions are looked through as well."""
+def words(message: Any, *kinds: int) -> Iterator[str | bytes]:
+    """All strings in a message (and bytes, where asked), also in nested graphs and functions. One that is no UTF-8 is bytes."""
     open_ = [message]
     while open_:
         for kind, value in open_.pop().ListFields():
             several = value if hasattr(value, "append") else [value]
             if kind.type == _MESSAGE:
                 open_ += several
-            elif kind.type in _WORDS and kind.name not in _WEIGHTS:
-                for one in several:
-                    words = (one[:_MOST].decode("utf-8", "replace") if isinstance(one, bytes) else one)[:_MOST]
-                    if found := _PATH.search(words):
-                        return found[0]
-                    if place := next((place for place in own if place in words), None):
-                        return place
+            elif kind.type in (_STRING, *kinds) and kind.name not in _WEIGHTS:
+                yield from several
+
+
+def _path_in(message: Any, own: list[str]) -> str | None:
+    """The first."""
+    for word in words(message, _BYTES):
+        text = word[:_MOST].decode("utf-8", "replace") if isinstance(word, bytes) else word[:_MOST]
+        if found := _PATH.search(text):
+            return found[0]
+        if place := next((place for place in own if place in text), None):
+            return place
     return None

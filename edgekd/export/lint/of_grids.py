@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto
 
 from edgekd.export.lint.graph import DEQUANTIZE, MOVES, QUANTIZE, Graph
@@ -97,8 +100,8 @@ def two_grids(graph: Graph, purpose: Purpose) -> Hits:
     for node in graph.of(DEQUANTIZE):
         if graph.kind(node.input[0]) == QUANTIZE:
             above, below = graph.grid(graph.maker[node.input[0]]), graph.grid(node)
-            if above.scale is not None and below.scale is not None and not np.array_equal(above.scale, below.scale):
-                yield graph.name(node), f"scale {below.scale.flat[0]:g} behind {above.scale.flat[0]:g}"
+            if said := _other(above.scale, below.scale):
+                yield graph.name(node), said
 
 
 @rule(
@@ -109,10 +112,18 @@ def two_grids(graph: Graph, purpose: Purpose) -> Hits:
 def rounded_twice(graph: Graph, purpose: Purpose) -> Hits:
     for node in graph.of(QUANTIZE):
         source = graph.source(node.input[0])
-        if graph.kind(source) == DEQUANTIZE and not graph.rounds_a_constant(graph.maker[source]):
-            above, below = graph.grid(graph.maker[source]).scale, graph.grid(node).scale
-            if above is not None and below is not None and not np.array_equal(above, below):
-                yield graph.name(node), f"scale {below.flat[0]:g} behind {above.flat[0]:g}"
+        above = graph.maker.get(source)
+        if above is None or above.op_type != DEQUANTIZE or graph.rounds_a_constant(above):
+            continue
+        if said := _other(graph.grid(above).scale, graph.grid(node).scale):
+            yield graph.name(node), said
+
+
+def _other(above: NDArray[Any] | None, below: NDArray[Any] | None) -> str | None:
+    """In words that the second scale is not the first, where both are told."""
+    if above is None or below is None or not above.size or not below.size or np.array_equal(above, below, equal_nan=True):
+        return None
+    return f"scale {below.flat[0]:g} behind {above.flat[0]:g}"
 
 
 @rule(

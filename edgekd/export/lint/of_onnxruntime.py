@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from edgekd.export.lint.graph import DEQUANTIZE, QUANTIZE, Graph
-from edgekd.export.lint.islands import CLAMPS, maker_of, unrounded_reader
+from edgekd.export.lint.islands import CLAMPS, ends_the_network, maker_of, unrounded_reader
 from edgekd.export.lint.rule import ERROR, WARNING, Hits, Purpose, rule
 
 _ONNXRUNTIME = ("onnxruntime",)
@@ -94,9 +94,6 @@ def bare_result(graph: Graph, purpose: Purpose) -> Hits:
     """Of additions, products, pools and the like; of convolutions see bare_output."""
     for node in graph.of("Add", "Mul", "Concat", "AveragePool", "GlobalAveragePool"):
         inside = [one for one in node.input if one and one not in graph.constants]
-        if (
-            inside
-            and all(graph.kind(graph.source(one)) == DEQUANTIZE for one in inside)
-            and (reader := unrounded_reader(graph, node))
-        ):
+        int8 = inside and all(graph.kind(graph.source(one)) == DEQUANTIZE for one in inside)
+        if int8 and not ends_the_network(graph, node) and (reader := unrounded_reader(graph, node)):
             yield graph.name(node), f"it goes to {reader}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from onnx import NodeProto
 
 from edgekd.export.lint.graph import QUANTIZE, Graph
-from edgekd.export.lint.islands import maker_of
+from edgekd.export.lint.islands import ends_the_network, maker_of
 from edgekd.export.lint.of_joins import main_branch
 from edgekd.export.lint.rule import ERROR, WARNING, Hits, Purpose, rule
 
@@ -63,7 +63,7 @@ def rounded_gate(graph: Graph, purpose: Purpose) -> Hits:
 )
 def float_pool(graph: Graph, purpose: Purpose) -> Hits:
     for node in graph.of("AveragePool", "GlobalAveragePool"):
-        if graph.quantized and not graph.is_rounded(node.input[0]):
+        if graph.quantized and not graph.is_rounded(node.input[0]) and not ends_the_network(graph, node):
             yield graph.name(node), f"its input comes unrounded from {maker_of(graph, node.input[0])}"
 
 

@@ -117,6 +117,8 @@ def bias_scale(graph: Graph, purpose: Purpose) -> Hits:
         if bias.scale is None or of_input is None or of_weight is None or of_input.size != 1:
             continue
         wanted = of_input.ravel() * of_weight.ravel()
+        if not bias.scale.size or not wanted.size:
+            continue
         if bias.scale.size not in (1, wanted.size) or not np.allclose(bias.scale.ravel(), wanted, rtol=_BIAS_TOLERANCE, atol=0):
             yield graph.name(node), f"scale {bias.scale.flat[0]:g}, not {wanted[0]:g}"
         elif bias.zero is not None and bias.zero.any():

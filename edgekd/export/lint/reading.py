@@ -8,6 +8,7 @@ from google.protobuf.message import DecodeError
 from onnx import ModelProto
 
 from edgekd.core import InputError
+from edgekd.export.lint.leaks import words
 
 _MOST_BYTES = 1 << 31  # of a protobuf message
 _FIX = "name an ONNX file"
@@ -31,6 +32,8 @@ def read_model(path: Path) -> ModelProto:
         model.ParseFromString(content)
     except DecodeError as error:
         raise InputError(not_onnx, where=where, seen="it is no protobuf message, or cut short", fix=_FIX) from error
+    if any(isinstance(word, bytes) for word in words(model)):
+        raise InputError(not_onnx, where=where, seen="a name in it is no UTF-8", fix=_FIX)
     if not model.graph.node:
         raise InputError(not_onnx, where=where, seen="it holds no network", fix=_FIX)
     return model
