@@ -8,7 +8,6 @@ from typing import Any, Literal, cast
 
 from edgekd.core import Gate
 from edgekd.core.nearest import did_you_mean, nearest
-from edgekd.recipe import not_yet
 from edgekd.recipe.metrics import STAGES, Metric
 from edgekd.recipe.problem import Path, Problem, Problems, dotted, shown
 
@@ -185,8 +184,6 @@ def _unknown_metric(stage: str, path: Path, start: int, targets: Collection[str]
     metrics = list(STAGES[stage].metrics)
     group, key, name = dotted(path[start:-1]), str(path[-1]), dotted(path[start:])
     members = [metric.removeprefix(f"{group}.") for metric in metrics if metric.startswith(f"{group}.")]
-    if name in not_yet.METRICS:
-        return Problem(path, not_yet.METRICS[name], name, on="key")
     if name in metrics:
         what = f"'{name}' must be nested: {name.replace('.', ': {')}: ...{'}' * name.count('.')}"
         return Problem(path, what, name, "dots stand only in --set paths and reports", on="key")

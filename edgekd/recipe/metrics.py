@@ -60,7 +60,9 @@ STAGES: dict[str, StageMetrics] = {
         }
     ),
     "quantize": StageMetrics({"top1": _TOP1, "top1_drop": _DROP, "sqnr_db": Metric("dB")}),
-    "export": StageMetrics({**_parity("parity"), **_parity("parity_fp32")}),
+    "export": StageMetrics(
+        {**_parity("parity"), **_parity("parity_fp32"), "lint.errors": Metric("count"), "lint.warnings": Metric("count")}
+    ),
     "build": StageMetrics({"build_s": Metric("s"), "size_mb": Metric("MB"), "layers.float": Metric("count")}, per_target=True),
     "benchmark": StageMetrics(
         {

@@ -21,8 +21,3 @@ PRECISIONS: dict[str, str] = {
     "bf16": "edgekd builds fp16, which every Jetson has, and no bf16",
     "dla": TARGET_KEYS["dla"],
 }
-
-# metric -> why not
-METRICS: dict[str, str] = {
-    "lint": "this version has no linter yet; a failed export is an error by itself",
-}

@@ -18,6 +18,7 @@ from edgekd.stages.compute import set_up
 from edgekd.stages.context import Context
 from edgekd.stages.half import half_logits, overflow_of
 from edgekd.stages.images import open_images
+from edgekd.stages.lint import linted
 from edgekd.stages.signal import parity, sqnr
 from edgekd.stages.torch_waterfall import waterfalls
 
@@ -27,8 +28,9 @@ _FEW = 32  # images; a CPU takes seven times as long in float16
 
 
 def run(context: Context) -> Outcome:
-    """Makes student.<flavour>.onnx, layers.json and waterfall.json; measures parity (of the worst int8 flavour), parity_fp32 and
-    quantize_static.*. The note "waterfall" has what each step from torch to the optimised file costs (``stages.waterfall``).
+    """Makes student.<flavour>.onnx, layers.json, lint.json and waterfall.json; measures parity (of the worst int8 flavour),
+    parity_fp32, lint.errors, lint.warnings and quantize_static.*. The note "waterfall" has what each step from torch to the
+    optimised file costs (``stages.waterfall``).
 
     The reference of an int8 file is its simulation in torch, against onnxruntime with every node run as written. How float16
     parts from it is noted, not judged: the worse of the file, which onnxruntime computes in float32, and of torch in half
@@ -58,15 +60,16 @@ def run(context: Context) -> Outcome:
     worst = tuple(_worst(column) for column in zip(*int8, strict=True))
     artifacts = [context.keep(name, path) for name, path in paths.items()]
     artifacts.append(context.keep_json("layers", export.layers(marked, sites, flavours)))
+    lint, counted, complaint = linted(context, paths, oldest)
     made, inner = waterfalls(quantized, paths, answers, inputs, images.held_out.labels)
     artifacts.append(context.keep_json("waterfall", {"waterfalls": made, "inner": inner}))
     every = {name: {one.name.partition(".")[2]: one.as_json()["value"] for one in group} for name, group in measured.items()}
     context.say({"done": 2, "total": 3, "note": "measuring onnxruntime's own quantization beside it"})
     yardstick, why_not = _yardstick(context, paths["fp32"], inputs)
     return Outcome(
-        tuple(artifacts),
-        (*worst, *measured["fp32"], *yardstick),
-        {"parity": every, "waterfall": made, **why_not} | ({"overflow": overflow} if overflow else {}),
+        (*artifacts, lint),
+        (*worst, *measured["fp32"], *counted, *yardstick),
+        {"parity": every, "waterfall": made, **why_not, **complaint} | ({"overflow": overflow} if overflow else {}),
     )
 
 

@@ -62,7 +62,7 @@ def _wide_net(wide):
 def test_a_network_that_overflows_float16_ships_no_float16_file_and_the_device_is_told_why(tmp_path, monkeypatch):
     context = _exported(tmp_path, monkeypatch, _wide_net(1e5))
     made = context.input("export").outcome
-    assert {one.kind for one in made.artifacts} == {"fp32", "ort", "ort-w7", "trt", "fp32-b1", "layers", "waterfall"}
+    assert {one.kind for one in made.artifacts} == {"fp32", "ort", "ort-w7", "trt", "fp32-b1", "layers", "lint", "waterfall"}
     assert "float16 ends at 65504" in made.notes["overflow"] and set(made.notes["parity"]) == {
         "fp32",
         "ort",
