@@ -33,7 +33,7 @@ def width_or_auto(value: object) -> float | Literal["auto"]:
 
 
 def _no_rung_twice(value: tuple[Any, ...]) -> tuple[Any, ...]:
-    sizes = [(one, one) if isinstance(one, int) else one for one in value]
+    sizes = [(one, one) if isinstance(one, int) else f"{one:g}" if isinstance(one, float) else one for one in value]
     if twice := [one for at, one in enumerate(value) if sizes[at] in sizes[:at]]:
         named = (
             f"{twice[0]:g}" if isinstance(twice[0], float) else str(list(twice[0]) if isinstance(twice[0], tuple) else twice[0])

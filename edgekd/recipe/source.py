@@ -53,9 +53,10 @@ class Source:
         return f"{self.name}:{place.line}:{place.column}", snippet(self.text, place)
 
     def _override(self, path: Keys) -> str | None:
-        for length in range(len(path), 0, -1):
-            if path[:length] in self.overrides:
-                return self.overrides[path[:length]]
+        lengths = range(len(path), 0, -1)
+        if whole := next((path[:length] for length in lengths if path[:length] in self.overrides), None):
+            return self.overrides[whole]  # with all that the file has below it
+        for length in lengths:
             if path[:length] in self.places:
                 return None
             for written, option in self.overrides.items():

@@ -84,3 +84,12 @@ def test_what_the_file_says_wrong_keeps_its_line(good):
 
 def test_a_mistake_of_the_file_is_mended_by_setting_it(good):
     assert loads(good.replace("epochs: 12", "epochs: x"), "a.yaml", Path(), ["distill.epochs=3"]).distill.epochs == 3
+
+
+def test_what_is_wrong_inside_a_list_that_replaces_the_files_is_placed_at_the_option(good):
+    ladder = (
+        good.replace("student: {model: mobilenet_v2}", "student: {model: mobilenet_v2, width: auto}") + "fit: {width: [1, 0.5]}\n"
+    )
+    with pytest.raises(RecipeError, match="must be > 0") as caught:
+        loads(ladder, "a.yaml", Path(), ("fit.width=[0, 1]",))
+    assert (caught.value.where, caught.value.snippet) == ("--set fit.width=[0, 1]", None)
