@@ -38,7 +38,7 @@ def locked(asked, lock=None):
     folder = tempfile.mkdtemp(prefix=mine, dir=here)
     restore = as_root([path, "--restore", os.path.join(folder, "before")])
     try:
-        _store(path, os.path.join(folder, "before"))
+        _store(path, folder)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -60,9 +60,9 @@ def locked(asked, lock=None):
 def _mend(path, folder):
     """Put back what an agent stored since the last boot and nobody restored: it was killed, and its guardian as well."""
     stored = os.path.join(folder, "before")
-    if os.lstat(folder).st_uid != os.geteuid() or not os.path.isfile(stored):
+    if os.lstat(folder).st_uid != os.geteuid():
         return
-    trouble = guardian.trouble(as_root([path, "--restore", stored]))
+    trouble = os.path.isfile(stored) and guardian.trouble(as_root([path, "--restore", stored]))
     if trouble:
         raise _not_back(path, stored, trouble)
     shutil.rmtree(folder, ignore_errors=True)
@@ -73,10 +73,13 @@ def _not_back(path, stored, trouble):
     return Problem("device", "the clocks could not be put back", path, trouble, fix)
 
 
-def _store(path, file):
-    """jetson_clocks asks before it overwrites a file, so there is none yet; it ends with 0 after some errors, so look."""
+def _store(path, folder):
+    """The present clocks, whole or not at all, as the file "before". jetson_clocks asks before it overwrites a file, so there is
+    none yet; it ends with 0 after some errors, so look."""
+    file = os.path.join(folder, "storing")
     status, text = ask(as_root([path, "--store", file]), _STORE_S)
     if status == 0 and os.path.isfile(file) and os.path.getsize(file):
+        os.rename(file, os.path.join(folder, "before"))
         return
     fix = "on the device run: sudo jetson_clocks; and in the recipe: clocks: as-is"
     what = "the present clocks could not be stored"

@@ -145,6 +145,21 @@ def test_where_agent_and_guardian_are_both_killed_the_next_measurement_puts_the_
     assert calls(root) == ["--store", "", "--restore", *ALL]
 
 
+def test_clocks_that_a_killed_agent_was_still_storing_are_never_put_back(root):
+    state = JETSON.clocks(root)
+    script = (root / "usr/bin/jetson_clocks").read_text().replace("; cat ", "; echo half >$2; sleep 9; cat ", 1)
+    JETSON.write(root, "/usr/bin/jetson_clocks", script, 0o755)
+    with start(root) as agent:
+        until = time.monotonic() + 30
+        while not list((root / "tmp").glob("edgekd-clocks-*/*")) and time.monotonic() < until:
+            time.sleep(0.02)
+        agent.kill()
+    JETSON.clocks(root)
+    with clocks.locked("lock"):
+        pass
+    assert state.read_text() == "unlocked\n" and not list((root / "tmp").iterdir()) and calls(root) == ["--store", *ALL]
+
+
 def test_the_measuring_lock_is_held_until_the_clocks_are_back_though_the_agent_is_killed(root):
     """Else the next measurement stores the locked clocks as the device's own, and they stay locked."""
     state, path = JETSON.clocks(root), str(root / "lock")
