@@ -7,8 +7,10 @@ from onnx import TensorProto, helper, numpy_helper
 from surgery import DEQUANTIZE, QUANTIZE, conv_output, node, put, put_in, take_out
 
 from edgekd import export
+from edgekd.device.onnxrt import executed_layers
 from edgekd.export import lint
 from edgekd.export.lint import Purpose
+from edgekd.export.sessions import REFUSALS, session
 
 ONNXRUNTIME, TENSORRT = Purpose("onnxruntime"), Purpose("tensorrt", "8.5")
 HARD = ["Residual", "Inverted", "Shuffled", "PreActivated", "Odd"]
@@ -260,3 +262,33 @@ def test_each_rule_sees_what_breaks_it_and_no_wrong_one_does(made, case):
 
 def test_every_rule_has_a_mutation():
     assert {case.split(" ")[0] for case in MUTATIONS} == set(lint.RULES)
+
+
+FLOAT = (
+    "bare-output", "bare-result", "bare-skip ort", "bias-scale", "clamp-apart", "float-island", "hard-activation", "reduce-mean",
+    "scale ort", "signed-activation", "silu-in-float",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FLOAT)
+def test_what_the_rules_say_costs_float_ops_costs_them_in_onnxruntime(made, tmp_path, case):
+    name, flavour, mutate, *_ = MUTATIONS[case]
+    images = np.random.default_rng(0).standard_normal((1, 3, 16, 16), dtype=np.float32)
+
+    def floating(model):
+        onnx.save(model, str(tmp_path / "model.onnx"))
+        return sum(layer["dtype"] == "float" for layer in executed_layers(str(tmp_path / "model.onnx"), images))
+
+    model = made(name, flavour)
+    before = floating(model)
+    mutate(model)
+    assert floating(model) > before
+
+
+@pytest.mark.parametrize("case", ["lone-q ort", "lone-dq ort"])
+def test_what_the_rules_say_is_refused_onnxruntime_refuses(made, tmp_path, case):
+    name, flavour, mutate, *_ = MUTATIONS[case]
+    model = made(name, flavour)
+    mutate(model)
+    with pytest.raises(REFUSALS):
+        session(model.SerializeToString(), optimised=True)

@@ -167,7 +167,7 @@ def asymmetric(graph: Graph, purpose: Purpose) -> Hits:
 
 @rule(
     WARNING,
-    "on x86 its kernels for int8 activations are slower than those for float",
+    "on x86 its kernels for int8 activations are slower than those for float, and beside uint8 ones the layer stays float",
     "quantize activations to uint8: zero point 0 where nothing is negative, else 128 with the same scale",
     runtimes=("onnxruntime",),
 )

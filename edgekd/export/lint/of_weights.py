@@ -101,7 +101,7 @@ def float_bias(graph: Graph, purpose: Purpose) -> Hits:
 
 @rule(
     ERROR,
-    "its integer kernels add the bias as it is stored: another scale makes another bias",
+    "the layer stays float, as its integer kernel adds the bias on the grid of its sums; older versions add it all the same",
     "scale s_x * s_w[c] for each channel, zero point 0",
     runtimes=("onnxruntime",),
 )
