@@ -27,7 +27,7 @@ def _per_channel(norm: nn.BatchNorm1d | nn.BatchNorm2d) -> tuple[Tensor, Tensor]
     return factor_C.detach(), offset_C.detach()
 
 
-def _affine(layer: nn.Conv2d | nn.Linear, factor_C: Tensor, offset_C: Tensor) -> None:
+def affine(layer: nn.Conv2d | nn.Linear, factor_C: Tensor, offset_C: Tensor) -> None:
     """Make ``layer`` compute factor * layer(x) + offset; computed in float64, stored in the layer's dtype."""
     shape = (-1, *[1] * (layer.weight.dim() - 1))
     weight = layer.weight.detach()
@@ -36,12 +36,11 @@ def _affine(layer: nn.Conv2d | nn.Linear, factor_C: Tensor, offset_C: Tensor) ->
     layer.bias = nn.Parameter((bias * factor_C + offset_C).to(weight.dtype))
 
 
-def _as_depthwise(norm: nn.BatchNorm2d) -> nn.Conv2d:
-    """A batch norm that follows no convolution, as a 1x1 depthwise convolution: int8 runtimes have that, but no norm."""
-    factor_C, offset_C = _per_channel(norm)
-    conv = nn.Conv2d(norm.num_features, norm.num_features, 1, groups=norm.num_features)
-    conv.weight = nn.Parameter(factor_C.reshape(-1, 1, 1, 1))
-    conv.bias = nn.Parameter(offset_C)
+def as_depthwise(factor_C: Tensor, offset_C: Tensor) -> nn.Conv2d:
+    """factor * x + offset a channel, where no layer can take it in, as a 1x1 depthwise convolution: int8 runtimes have that."""
+    channels = len(factor_C)
+    conv = nn.Conv2d(channels, channels, 1, groups=channels)
+    conv.weight, conv.bias = nn.Parameter(factor_C.reshape(-1, 1, 1, 1)), nn.Parameter(offset_C)
     return conv.eval()
 
 
@@ -55,11 +54,11 @@ def fold_batch_norms(graph: fx.GraphModule) -> None:
         layer = module_of(graph, before)
         fits = isinstance(layer, nn.Conv2d) if isinstance(norm, nn.BatchNorm2d) else isinstance(layer, nn.Linear)
         if fits and len(before.users) == 1 and len(before.meta["shape"]) == (4 if isinstance(norm, nn.BatchNorm2d) else 2):
-            _affine(layer, *_per_channel(norm))  # type: ignore[arg-type]
+            affine(layer, *_per_channel(norm))  # type: ignore[arg-type]
             node.replace_all_uses_with(before)
             graph.graph.erase_node(node)
         elif isinstance(norm, nn.BatchNorm2d):
-            graph.set_submodule(str(node.target), _as_depthwise(norm))
+            graph.set_submodule(str(node.target), as_depthwise(*_per_channel(norm)))
 
 
 def fold_hard_sigmoids(graph: fx.GraphModule) -> None:
@@ -71,7 +70,7 @@ def fold_hard_sigmoids(graph: fx.GraphModule) -> None:
         layer = module_of(graph, before)
         if isinstance(layer, (nn.Conv2d, nn.Linear)) and len(before.users) == 1:
             channels = layer.weight.shape[0]
-            _affine(layer, torch.full((channels,), 1 / 6, dtype=torch.float64), torch.full((channels,), 0.5, dtype=torch.float64))
+            affine(layer, torch.full((channels,), 1 / 6, dtype=torch.float64), torch.full((channels,), 0.5, dtype=torch.float64))
             graph.set_submodule(str(node.target), nn.Hardtanh(0.0, 1.0))
 
 

@@ -79,14 +79,14 @@ class Transpose(nn.Module):
 
 
 class Slice(nn.Module):
-    """x[..., start:stop, ...] along one axis other than the batch."""
+    """x[..., start:stop:step, ...] along one axis other than the batch."""
 
-    def __init__(self, axis: int, start: int, stop: int) -> None:
+    def __init__(self, axis: int, start: int, stop: int, step: int = 1) -> None:
         super().__init__()
-        self.axis, self.start, self.stop = axis, start, stop
+        self.axis, self.cut = axis, slice(start, stop, step)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.narrow(self.axis, self.start, self.stop - self.start)
+        return x[(slice(None),) * self.axis + (self.cut,)]
 
 
 class Spread(nn.Module):

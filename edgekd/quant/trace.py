@@ -15,8 +15,11 @@ import torch
 from torch import Tensor, fx, nn
 
 from edgekd.core import InputError
-from edgekd.quant.canonical import LEAVES, PROBE_BATCH, canonical, free_name
+from edgekd.quant.canonical import LEAVES, canonical
+from edgekd.quant.channels_last import convolve_linear_layers
+from edgekd.quant.constants import fold_constants, join_hard_sigmoids
 from edgekd.quant.fold import check_fold, fold_batch_norms, fold_hard_sigmoids, module_of, require_finite
+from edgekd.quant.rules import PROBE_BATCH, free_name
 
 
 class _Tracer(fx.Tracer):
@@ -73,6 +76,9 @@ def prepare(model: nn.Module, image_size: tuple[int, int], channels: int = 3) ->
     _one_layer_a_call(graph)
     for node in list(graph.graph.nodes):
         canonical(graph, node)
+    join_hard_sigmoids(graph)
+    convolve_linear_layers(graph)
+    fold_constants(graph)
     fold_batch_norms(graph)
     fold_hard_sigmoids(graph)
     graph.graph.eliminate_dead_code()
