@@ -43,6 +43,7 @@ def test_no_float_convolution_runs_and_int8_keeps_the_class_of_the_simulation(wa
     _, document = walked
     by_name = {(step["name"], one["name"]): one["value"] for step in document["stages"] for one in step["measurements"]}
     assert by_name["build", "layers.float"] == 0
+    assert by_name["export", "lint.errors"] == 0
     assert by_name["export", "parity.top1_agreement"] >= 0.98
     assert by_name["export", "parity_fp32.sqnr_db"] > 80
 
