@@ -31,7 +31,7 @@ def inspect(model: Path, asked: str | None = None) -> dict[str, Any]:
     try:
         from edgekd.export import lint
     except ModuleNotFoundError as error:
-        if error.name not in ("onnx", "google"):
+        if (error.name or "").partition(".")[0] not in ("onnx", "google"):
             raise
         raise EnvironmentProblem("reading a graph needs the onnx package", seen="not installed", fix=INSTALL_TRAINING) from error
     purpose = None if asked is None else lint.Purpose(*_asked(asked))
