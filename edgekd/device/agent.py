@@ -13,6 +13,7 @@ import errno
 import importlib
 import json
 import os
+import pkgutil
 import signal
 import sys
 import threading
@@ -29,8 +30,10 @@ _MOST_REQUEST_BYTES = 1 << 20
 _GRACE_S = 2
 _OF_A_MODEL = ("build", "measure", "round", "infer")
 _BESIDE = {"tegrastats": beside.tegrastats, "nvidia_smi": beside.nvidia_smi}  # of which a request asks for one at most
-# Each a module of this package with build(request, files), timed(request, files, sample) and infer(request, files).
+# Each a module of this package with build(request, files), timed(request, files, sample) and infer(request, files); those that
+# open their models themselves have one_round(request, files) too.
 _BACKENDS = {"onnxruntime": "onnxverbs", "trtexec": "trtexec", "tensorrt": "tensorrt"}
+_OTHERS = "backend_"  # so begin the names of all other modules that are one
 
 
 def serve(verb, token, hold=False):
@@ -146,16 +149,18 @@ def _leave(number, frame):
 
 
 def _probe(request):
-    identity = probe.identity()
+    identity = probe.identity(request.get("packages", ()))
     return {"identity": identity, "conditions": probe.conditions(), "said": said.said(identity["versions"])}
 
 
 def _backend(request):
     """The module that does the work, imported only now: each needs a runtime that others do not have."""
-    name = request.get("backend", "onnxruntime")
-    if name not in _BACKENDS:
-        raise Problem("device", "the agent knows no such backend", seen=str(name), fix="one of: " + ", ".join(sorted(_BACKENDS)))
-    return importlib.import_module("." + _BACKENDS[name], __package__)
+    there = (one[1] for one in pkgutil.iter_modules(sys.modules[__package__].__path__))
+    known = dict({name[len(_OTHERS) :]: name for name in there if name.startswith(_OTHERS)}, **_BACKENDS)
+    name = str(request.get("backend", "onnxruntime"))
+    if name not in known:
+        raise Problem("device", "the agent knows no such backend", seen=name, fix="one of: " + ", ".join(sorted(known)))
+    return importlib.import_module("." + known[name], __package__)
 
 
 def _build(request):
@@ -180,8 +185,8 @@ def _measure(request):
 
 
 def _round(request):
-    """Of onnxruntime, asked by the agent that measures and holds the lock."""
-    return importlib.import_module(".onnxverbs", __package__).one_round(request, Files(request["workdir"]))
+    """Asked by the agent that measures and holds the lock."""
+    return _backend(request).one_round(request, Files(request["workdir"]))
 
 
 def _written(lines, name, files):

@@ -9,12 +9,12 @@ _MAIN = "import sys\n\nfrom %s.__main__ import main\n\nsys.exit(main(sys.argv[1:
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 
 
-def build_zipapp() -> bytes:
-    """The zipapp's bytes. Stored, not deflated: zlib's output differs between versions."""
+def build_zipapp(others=()) -> bytes:
+    """The zipapp's bytes. Stored, not deflated: zlib's output differs between versions. others: {name: source}, more modules."""
     content = io.BytesIO()
     content.write(b"#!/usr/bin/env python3\n")
     with zipfile.ZipFile(content, "a", zipfile.ZIP_STORED) as archive:
-        for name, source in sorted(dict(_sources(), **{"__main__.py": _MAIN.encode()}).items()):
+        for name, source in sorted(dict(_sources(), **dict(_added(others), **{"__main__.py": _MAIN.encode()})).items()):
             entry = zipfile.ZipInfo(name, _LONG_AGO)
             entry.create_system, entry.external_attr = 3, 0o100644 << 16
             archive.writestr(entry, source)
@@ -25,6 +25,10 @@ def zip_path():
     """The zipapp this code runs from, or None when it runs from a folder."""
     outside = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     return outside if zipfile.is_zipfile(outside) else None
+
+
+def _added(others):
+    return {"%s/%s" % (PACKAGE, name): source for name, source in dict(others).items()}
 
 
 def _sources():

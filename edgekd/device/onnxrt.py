@@ -99,7 +99,7 @@ def build(path, threads):
 
     One query, of zeros, is executed. peak_memory_mb is of the whole process, this model loaded and run.
     """
-    _reset_peak_memory()
+    reset_peak_memory()
     start = time.perf_counter()
     session = open_session(path, threads)
     load_s = time.perf_counter() - start
@@ -183,7 +183,7 @@ def _runtime():
     return onnxruntime, tuple(own) + (RuntimeError, ValueError)
 
 
-def _reset_peak_memory():
+def reset_peak_memory():
     """Start VmHWM anew for this model, where the kernel allows it."""
     with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as file:
         file.write("5")

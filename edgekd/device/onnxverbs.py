@@ -1,37 +1,13 @@
-"""What the agent does with onnxruntime: build, timed and infer, as every backend offers them, and one round."""
+"""What the agent does with onnxruntime: build, timed and infer, as every backend for CPUs offers them, and one round."""
 
-import time
-
-from . import asked, onnxrt, timing
+from . import onnxrt, timing
 from .arrays import write_array
+from .rounds import timed  # noqa: F401  one of the four functions of a backend
 
 
 def build(request, files):
     """Open each model as it will run; see onnxrt.build."""
     return {"models": {name: onnxrt.build(path, request["threads"]) for name, path in _models(request, files)}}
-
-
-def timed(request, files, sample):
-    """The rounds of ``one_round``, each in a process of its own: where a process happens to lay its memory alone moves a small
-    model's time by several per cent, and a number that holds for one process only is nobody's."""
-    plan = request["plan"]
-    done = {"rounds": {}, "waited_share": {}, "spans": {}, "turns": [], "samples": [], "seconds": 0.0}
-    one = dict(plan, rounds=1, budget_s=float(plan["budget_s"]) / plan["rounds"])
-    for number in range(plan["rounds"]):
-        asking = {key: request[key] for key in ("models", "example", "threads")}
-        left_s = max(0.1, request["until"] - time.monotonic())
-        call = {"name": "round %d" % (number + 1), "verb": "round"}
-        answer = asked.ask(files.workdir, call, dict(asking, plan=one, turned=number % 2 == 1, deadline_s=left_s))
-        if "rounds" not in (answer["body"] or {}):
-            asked.raise_told(answer)
-        body = answer["body"]
-        for kind in ("rounds", "waited_share", "spans"):
-            for name, values in body[kind].items():
-                done[kind].setdefault(name, []).extend(values)
-        done["turns"] += body["turns"]
-        done["seconds"] += body["seconds"]
-        done["samples"].append(sample())
-    return done
 
 
 def one_round(request, files):

@@ -28,8 +28,8 @@ _PACKAGES = {
 }
 
 
-def identity():
-    """What tells this device from others, in JSON values; machine is a hashed id."""
+def identity(packages=()):
+    """What tells this device from others, in JSON values; machine is a hashed id. packages: more of which the version counts."""
     cpu = parse_cpuinfo(read("/proc/cpuinfo"))
     return {
         "machine": _machine(),
@@ -39,7 +39,7 @@ def identity():
         "isa": [name for name in RELEVANT_ISA if name in cpu["flags"]],
         "memory_mb": parse_meminfo(read("/proc/meminfo")).get("MemTotal", 0) // 1024 or None,
         "governor": _governor(),
-        "versions": dict(installed_versions(), python=platform.python_version()),
+        "versions": dict(installed_versions(packages), python=platform.python_version()),
     }
 
 
@@ -138,8 +138,9 @@ def parse_stat(text):
     return {"busy_s": (user + nice + system + irq + softirq) / hertz, "steal_s": steal / hertz}
 
 
-def installed_versions():
-    """{package: version} of _PACKAGES, read from the names of their metadata folders: importing takes longer."""
+def installed_versions(packages=()):
+    """{package: version} of _PACKAGES and these, read from the names of their metadata folders: importing takes longer."""
+    patterns = dict({name: re.sub("[-_.]+", "[-_.]+", name) for name in packages}, **_PACKAGES)
     found = {}
     for folder in sys.path:
         try:
@@ -147,7 +148,7 @@ def installed_versions():
         except OSError:
             continue
         for name in names:
-            for package, pattern in _PACKAGES.items():
+            for package, pattern in patterns.items():
                 match = re.match(pattern + r"-([^-]+)(?:-.*)?\.(?:dist|egg)-info$", name)
                 if match:
                     found.setdefault(package, match.group(1))

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from edgekd.export.cpu import exact_sums
     from edgekd.export.files import layers, write
     from edgekd.export.flavours import FLAVOURS, flavour
+    from edgekd.export.gates import gated
     from edgekd.export.half import beyond_half
     from edgekd.export.inner import inner_sites, inner_tensors
     from edgekd.export.marked import float_export
@@ -21,6 +22,7 @@ __all__ = [
     "exact_sums",
     "flavour",
     "float_export",
+    "gated",
     "inner_sites",
     "inner_tensors",
     "layers",
@@ -35,6 +37,7 @@ _HOME = {  # torch and onnx load only when a name that needs them is used
     "exact_sums": "cpu",
     "flavour": "flavours",
     "float_export": "marked",
+    "gated": "gates",
     "inner_sites": "inner",
     "inner_tensors": "inner",
     "layers": "files",

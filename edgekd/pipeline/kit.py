@@ -15,6 +15,7 @@ from edgekd import data, targets
 from edgekd.core import Artifact, InputError, IntegrityError, Outcome
 from edgekd.core.files import disk_problems
 from edgekd.core.nearest import did_you_mean
+from edgekd.core.runtimes import BUILT_IN
 from edgekd.recipe import Recipe
 from edgekd.stages import Context, Input
 from edgekd.stages.images import open_images
@@ -82,6 +83,9 @@ def _target(recipe: Recipe, name: str) -> targets.Target:
         fix = "the recipe's targets are " + ", ".join(recipe.targets)
         raise InputError(f"unknown target '{name}'{did_you_mean(name, recipe.targets)}", where="--target", seen=name, fix=fix)
     target = targets.resolve(name, recipe.targets[name])
+    if target.runtime not in BUILT_IN:
+        fix = f"edgekd pipeline --host {name}=[user@]HOST measures it over ssh"
+        raise InputError(f"a kit runs TensorRT or onnxruntime, and not {target.runtime}", where="--target", seen=name, fix=fix)
     if target.profile.is_local:
         raise InputError(f"{name} is this machine, and needs no kit", where="--target", fix="edgekd pipeline measures it")
     return target

@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
+from edgekd.core import runtimes
 from edgekd.recipe.problem import Problem, Problems
 from edgekd.recipe.section import Identifier, Section
 
-_PRECISIONS = {"onnxruntime": ("fp32", "int8"), "tensorrt": ("fp32", "fp16", "int8", "int8+fp16")}
+_TENSORRT_PRECISIONS = ("fp32", "fp16", "int8", "int8+fp16")
+
+
+def _runtime(value: str) -> str:
+    if (
+        value not in runtimes.BUILT_IN and value not in runtimes.names()
+    ):  # as of a Literal: which names there are is known only when they are asked for
+        expected = " or ".join(f"'{name}'" for name in runtimes.names())
+        raise PydanticCustomError("literal_error", "is no runtime", {"expected": expected})
+    return value
+
+
+def _listed(schema: dict[str, Any]) -> None:
+    schema["enum"] = list(runtimes.names())
 
 
 def _tensorrt(value: str) -> str:
@@ -34,7 +49,7 @@ class TargetSpec(Section):
     """
 
     device: Identifier
-    runtime: Literal["onnxruntime", "tensorrt"]
+    runtime: Annotated[str, AfterValidator(_runtime), Field(json_schema_extra=_listed)]
     precision: Literal["fp32", "fp16", "int8", "int8+fp16"] | None = None
     required: Literal["always", "when-connected"] = "always"
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
@@ -45,7 +60,7 @@ class TargetSpec(Section):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> TargetSpec:
-        able = _PRECISIONS[self.runtime]
+        able = _TENSORRT_PRECISIONS if self.runtime == "tensorrt" else ("fp32", "int8")
         if self.tensorrt is not None and self.runtime != "tensorrt":
             what = f"tensorrt names the oldest TensorRT of a target; this one runs {self.runtime}"
             raise Problems([Problem(("tensorrt",), what, self.tensorrt, "leave it out, or use runtime: tensorrt", on="key")])

@@ -46,8 +46,8 @@ def device_text(document: Mapping[str, Any]) -> str:
         with_it = f"TensorRT {identity.get('tensorrt')}" + (f" by {by}" if by else "")
         mode = f"power mode {identity['power_mode']}" if identity.get("power_mode") else ""
         return ", ".join(filter(None, (f"{target['device']}: {chip}", with_it, mode)))
-    version = (identity.get("versions") or {}).get("onnxruntime", "")
-    return f"{target['device']}: {chip}, onnxruntime {version}, {target['threads']} thread{'s' * (target['threads'] > 1)}"
+    version = (identity.get("versions") or {}).get(target["runtime"], "")
+    return f"{target['device']}: {chip}, {target['runtime']} {version}, {target['threads']} thread{'s' * (target['threads'] > 1)}"
 
 
 def _rows(document: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:

@@ -25,7 +25,7 @@ def run(context: Context) -> Outcome:
     """Makes latencies.json, conditions.json and the logits; measures accuracy, latency, speedup and parity on the target.
 
     parity: what the app runs against onnxruntime running every node of the same ONNX file as written; on the target where
-    that has onnxruntime, here where it has TensorRT. The note "waterfall" parts top1_drop there (``stages.waterfall``); inner
+    that runs onnxruntime, else here. The note "waterfall" parts top1_drop there (``stages.waterfall``); inner
     tensors are compared by export, and an engine does not show its own.
     """
     target, export, images = resolved(context), context.input("export"), open_images(context)
@@ -72,7 +72,7 @@ def _tested(test: data.Split, most: int | None) -> data.Split:
 def _as_written(
     device: targets.Connection, target: targets.Target, model: Path, images: data.Split, preprocessing: data.Preprocessing
 ) -> NDArray[np.float32]:
-    if not target.builds_engines:
+    if target.runs_as_written:
         return logits_of(device, model, images, preprocessing, optimised=False)
     with targets.this_machine() as here:
         return logits_of(here, model, images, preprocessing, optimised=False)

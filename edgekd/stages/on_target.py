@@ -29,7 +29,7 @@ def files_for(target: targets.Target, identity: Mapping[str, Any], made: Input) 
 
     Without fp16 where the network overflows it. made: the step that exported, ``sketch`` or ``export``.
     """
-    wanted = targets.candidates(target, identity)
+    wanted = targets.candidates(target, identity, gated="gated" in made.outcome.notes)
     if "overflow" in made.outcome.notes and target.precision != "fp16":
         wanted.pop("fp16", None)
     return {precision: made.path(flavour) for precision, flavour in wanted.items()}

@@ -39,7 +39,8 @@ def run(context: Context) -> Outcome:
     np.save(example, inputs[:1])
     artifacts = [context.keep(flavour, path) for flavour, path in paths.items()]
     size = {"parameters": models.count_parameters(network), "macs": models.count_macs(network, quantized.image_size)}
-    return Outcome((*artifacts, context.keep("example", example)), (), size)
+    notes = {**size, **({"gated": True} if export.gated(marked) else {})}
+    return Outcome((*artifacts, context.keep("example", example)), (), notes)
 
 
 def settled(network: nn.Module, inputs: NDArray[np.float32]) -> nn.Module:

@@ -67,7 +67,7 @@ class Connection(ABC):
     def __init__(self, target: Target, transport: Transport) -> None:
         self.target, self._transport = target, transport
         self.kit = transport.kit if isinstance(transport, RecordedTransport) else None  # facts of the one that answered before
-        self._put_bytes("edgekd.pyz", build_zipapp())
+        self._put_bytes("edgekd.pyz", self._agent())
 
     def probe(self) -> dict[str, Any]:
         """{"identity": who the device is, stable between runs; "conditions": how it is doing now; "said": its own raw words}.
@@ -75,7 +75,7 @@ class Connection(ABC):
         See device/probe.py and jetson/identity.py. Raises DeviceError, besides: it is another kind of device than the profile's,
         or not the one, or not in the power mode, that this connection's last probe found.
         """
-        probed = self._call("probe", {}, _PROBE_S)
+        probed = self._call("probe", self._asked_of_probe(), _PROBE_S)
         if not isinstance(probed.get("identity"), dict):
             raise DeviceError(
                 "the agent did not tell who the device is", where=self._where("probe"), seen=json.dumps(probed)[:300]
@@ -88,6 +88,13 @@ class Connection(ABC):
             raise
         self._require_the_same(identity)
         return {**probed, "identity": identity}
+
+    def _agent(self) -> bytes:
+        """The program that does the work there."""
+        return build_zipapp()
+
+    def _asked_of_probe(self) -> Mapping[str, Any]:
+        return {}
 
     def _require_the_same(self, identity: Mapping[str, Any]) -> None:
         """A name may lead elsewhere suddenly: numbers of two devices, or two power modes, are no one device's."""

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from edgekd.core import DeviceError
 from edgekd.targets.client import Connection
-from edgekd.targets.onnxruntime import OnnxruntimeConnection
+from edgekd.targets.cpu import CpuConnection
 from edgekd.targets.profiles import profile
 from edgekd.targets.reach import Reach
 from edgekd.targets.target import Target
@@ -57,4 +57,4 @@ def _connection(target: Target, transport: Transport) -> Connection:
         from edgekd.targets.tensorrt.connection import TensorrtConnection
 
         return TensorrtConnection(target, transport)
-    return OnnxruntimeConnection(target, transport)
+    return CpuConnection(target, transport)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from edgekd.targets.cpu_runtime import cpu_runtime
 from edgekd.targets.target import TargetSpec, tensorrt_versions
 from edgekd.targets.tensorrt.engines import FILES, files_of
 from edgekd.targets.tensorrt.versions import version_of
@@ -14,8 +15,14 @@ _ALWAYS = ("fp32", "ort", "ort-w7")  # the bundle runs on any CPU
 
 def flavours_of(specs: Mapping[str, TargetSpec]) -> tuple[str, ...]:
     """The flavours that a recipe's targets need, in a fixed order. Those of onnxruntime are always among them."""
-    asked = {flavour for spec in specs.values() if spec.runtime == "tensorrt" for flavour in files_of(spec)}
+    asked = {flavour for spec in specs.values() for flavour in _asked_by(spec)}
     return (*_ALWAYS, *(flavour for flavour in FILES if flavour in asked))
+
+
+def _asked_by(spec: TargetSpec) -> tuple[str, ...]:
+    if spec.runtime == "tensorrt":
+        return files_of(spec)
+    return () if spec.precision == "fp32" else cpu_runtime(spec.runtime).flavours
 
 
 def int8_flavours_of(specs: Mapping[str, TargetSpec]) -> tuple[str, ...]:

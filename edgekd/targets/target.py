@@ -9,11 +9,8 @@ from edgekd.core import InputError
 from edgekd.targets.profiles import Profile, profile
 from edgekd.targets.tensorrt.versions import OLDEST, version_of
 
-# onnxruntime's CPU kernels compute in float32 or in int8; an fp16 model would be computed in float32.
-_RUNTIME_PRECISIONS = {
-    "onnxruntime": ("fp32", "int8"),
-    "tensorrt": ("fp32", "fp16", "int8", "int8+fp16"),
-}
+_TENSORRT = ("fp32", "fp16", "int8", "int8+fp16")
+_CPU = ("fp32", "int8")  # CPU kernels compute in one of these; an fp16 model would be computed in float32
 
 
 class TargetSpec(Protocol):
@@ -60,12 +57,17 @@ class Target:
         """Whether what runs is built on the device, and is another file than the ONNX it is built from."""
         return self.runtime == "tensorrt"
 
+    @property
+    def runs_as_written(self) -> bool:
+        """Whether it can run every node of the ONNX file as written, the reference for parity."""
+        return self.runtime == "onnxruntime"
+
 
 def precision_of(spec: TargetSpec) -> str:
     """What a target computes in: as the recipe says, else int8, else fp16 where the device has no int8 units."""
     if spec.precision is not None:
         return spec.precision
-    return "int8" if spec.runtime == "onnxruntime" or profile(spec.device).int8_native else "fp16"
+    return "int8" if spec.runtime != "tensorrt" or profile(spec.device).int8_native else "fp16"
 
 
 def why_float(spec: TargetSpec) -> str | None:
@@ -82,7 +84,8 @@ def resolve(name: str, spec: TargetSpec) -> Target:
         device = profile(spec.device)
     except InputError as error:
         raise InputError(error.what, where=f"{where}.device", seen=error.seen, fix=error.fix) from error
-    if spec.runtime not in device.runtimes:
+    runtime = spec.runtime if spec.runtime == "tensorrt" else "onnxruntime"  # a CPU that runs this runs any that opens such files
+    if runtime not in device.runtimes:
         raise InputError(
             f"{device.name} does not run {spec.runtime}",
             where=f"{where}.runtime",
@@ -90,7 +93,11 @@ def resolve(name: str, spec: TargetSpec) -> Target:
             fix=f"runtime: {' or '.join(device.runtimes)}",
         )
     precision = precision_of(spec)
-    able = [one for one in _RUNTIME_PRECISIONS[spec.runtime] if all(part in device.precisions for part in one.split("+"))]
+    able = [
+        one
+        for one in (_TENSORRT if spec.runtime == "tensorrt" else _CPU)
+        if all(part in device.precisions for part in one.split("+"))
+    ]
     if precision not in able:
         why = f"{device.name} has no int8 units" if "int8" in precision and not device.int8_native else "not supported"
         raise InputError(

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "fakes"))
 import sshd
 
 from edgekd.targets import Host, Target, profile
-from edgekd.targets.onnxruntime import OnnxruntimeConnection
+from edgekd.targets.cpu import CpuConnection
 from edgekd.targets.transport.local import LocalTransport
 from edgekd.targets.transport.ssh import SshTransport
 
@@ -25,7 +25,7 @@ CALLS = 10
 
 def seconds(transport, device: str) -> list[float]:
     target = Target("there", profile(device), "onnxruntime", "fp32", "always", 1, sys.executable)
-    connection, times = OnnxruntimeConnection(target, transport), []
+    connection, times = CpuConnection(target, transport), []
     for _ in range(CALLS + 1):
         start = time.perf_counter()
         connection.probe()

@@ -73,7 +73,7 @@ def test_infer_is_the_same_in_any_chunks_and_batches(local, models, images, monk
     expected = onnxruntime.InferenceSession(str(models["fp32"]), providers=["CPUExecutionProvider"]).run(None, {"input": images})[
         0
     ]
-    monkeypatch.setattr(targets.onnxruntime, "CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr(targets.cpu, "CHUNK_BYTES", chunk_bytes)
     with connect(local, Reach()) as connection:
         for optimised in (True, False):
             got = connection.infer(models["fp32"], images, optimised=optimised, batch=batch)

@@ -12,9 +12,9 @@ from typing import Any
 
 from edgekd.core import EdgekdError
 from edgekd.device import trtexec
+from edgekd.targets.cpu import CpuConnection
 from edgekd.targets.doctor.check import Check
 from edgekd.targets.fits import device_of
-from edgekd.targets.onnxruntime import OnnxruntimeConnection
 from edgekd.targets.profiles import profile
 from edgekd.targets.target import Target
 from edgekd.targets.tensorrt.installed import installed
@@ -54,7 +54,7 @@ def checks_of_a_local_gpu() -> Iterator[Check]:
     here = Target("this machine", profile("local-cpu"), "onnxruntime", "fp32", "always", 1)
     transport = LocalTransport()
     try:
-        probed = OnnxruntimeConnection(here, transport).probe()
+        probed = CpuConnection(here, transport).probe()
     except EdgekdError as error:
         yield Check("here", "tensorrt", "unknown", _seen(error), error.fix or "")
         return

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekd.core import DeviceError, EdgekdError, InputError
+from edgekd.targets.cpu import CpuConnection
 from edgekd.targets.doctor.check import DEVICE, ENVIRONMENT, Check
 from edgekd.targets.doctor.shell import Told, ask_shell
 from edgekd.targets.doctor.tensorrt import engines_check, tensorrt_check
@@ -15,7 +16,6 @@ from edgekd.targets.fits import device_of
 from edgekd.targets.host import Host
 from edgekd.targets.jetson.identity import describe
 from edgekd.targets.jetson.tegrastats import parse
-from edgekd.targets.onnxruntime import OnnxruntimeConnection
 from edgekd.targets.profiles import Profile, profile
 from edgekd.targets.target import Target
 from edgekd.targets.transport.openssh import OpenSsh
@@ -93,7 +93,7 @@ def _agent(host: Host, ssh_config: Path | None, python: str) -> tuple[Check, dic
     try:
         transport = SshTransport(target.name, host, python, ssh_config)
         try:
-            probed = OnnxruntimeConnection(target, transport).probe()
+            probed = CpuConnection(target, transport).probe()
         finally:
             transport.close()
     except EdgekdError as error:

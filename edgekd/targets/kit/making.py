@@ -16,9 +16,9 @@ from edgekd.device import build_zipapp, flavour_for
 from edgekd.device.archive import PACKAGE
 from edgekd.device.kit import CONTENT
 from edgekd.targets.client import Connection, array_bytes, in_chunks
+from edgekd.targets.cpu import CHUNK_BYTES, CpuConnection
 from edgekd.targets.kit.asked import AskedTransport
 from edgekd.targets.kit.script import Script
-from edgekd.targets.onnxruntime import CHUNK_BYTES, OnnxruntimeConnection
 from edgekd.targets.plan import MeasuringPlan
 from edgekd.targets.target import Target
 from edgekd.targets.tensorrt.connection import MOST_BY_PROCESSES, TensorrtConnection
@@ -88,7 +88,7 @@ def _devices(target: Target, folder: Path) -> Iterator[tuple[str, Connection, Ma
     if not target.builds_engines:
         for cpu in _CPUS:
             here = AskedTransport({"identity": cpu, "conditions": {}, "said": {}}, folder)
-            yield flavour_for(dict(cpu)), OnnxruntimeConnection(target, here), cpu
+            yield flavour_for(dict(cpu)), CpuConnection(target, here), cpu
         return
     oldest = version_of(target.tensorrt) if target.tensorrt else (0, 0)
     for major, minor in (one for one in known_releases() if one >= oldest):

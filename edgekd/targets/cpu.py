@@ -1,4 +1,5 @@
-"""onnxruntime on a target: it needs no building, and its optimised session is what an app runs."""
+"""Runtimes that open an ONNX file on a CPU as it is: onnxruntime, and those of ``cpu_runtime``. Nothing is built; what they make
+of the file when they open it is what an app runs."""
 
 from __future__ import annotations
 
@@ -7,9 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekd.core import DeviceError
+from edgekd.core.files import sha256_of
+from edgekd.device import build_zipapp
 from edgekd.targets.answers import joined
 from edgekd.targets.client import LOCK_WAIT_S, Built, Connection, in_chunks
+from edgekd.targets.cpu_runtime import cpu_runtime
 from edgekd.targets.plan import MeasuringPlan
+from edgekd.targets.target import Target
+from edgekd.targets.transport import Transport
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,10 +26,30 @@ _BUILD_S, _INFER_S, _START_S = 600.0, 120.0, 30.0  # _START_S: a process with al
 _SECONDS_AN_IMAGE = 1.0  # slower than this is hung: ResNet-152 at 224 px takes about 0.3 s on one old core
 
 
-class OnnxruntimeConnection(Connection):
+class CpuConnection(Connection):
+    def __init__(self, target: Target, transport: Transport) -> None:
+        self._runtime = cpu_runtime(target.runtime)
+        self._backend = {} if target.runtime == "onnxruntime" else {"backend": target.runtime}
+        super().__init__(target, transport)
+
+    def probe(self) -> dict[str, Any]:
+        """As ``Connection.probe``; of a backend that does not come with edgekd, its digest is part of the identity."""
+        probed = super().probe()
+        if self._runtime.comes_with_edgekd:
+            return probed
+        return {**probed, "identity": {**probed["identity"], "backend": sha256_of(self._runtime.backend)}}
+
+    def _agent(self) -> bytes:
+        if self._runtime.comes_with_edgekd:
+            return super()._agent()
+        return build_zipapp({self._runtime.backend.name: self._runtime.backend.read_bytes()})
+
+    def _asked_of_probe(self) -> Mapping[str, Any]:
+        return {"packages": list(self._runtime.packages)} if self._runtime.packages else {}
+
     def build(self, models: Mapping[str, Path]) -> dict[str, Built]:
         """Open each model as it will run. One query, of zeros, is executed to see the layers; build_s is the time to open it."""
-        reply = self._call("build", {"models": self._put_all(models), "threads": self.target.threads}, _BUILD_S)
+        reply = self._call("build", {**self._backend, "models": self._put_all(models), "threads": self.target.threads}, _BUILD_S)
         return {
             name: Built(models[name], one["load_s"], one["size_mb"], one["peak_memory_mb"], one["layers"])
             for name, one in reply["models"].items()
@@ -34,7 +60,7 @@ class OnnxruntimeConnection(Connection):
     ) -> dict[str, Any]:
         """As ``Connection.measure``; conditions: {"before", "between": [...], "after", "threads", "cpus", "waited_share"}."""
         request = {
-            "models": self._put_all(models), "example": self._put_array("example.npy", example),
+            **self._backend, "models": self._put_all(models), "example": self._put_array("example.npy", example),
             "threads": self.target.threads, "plan": plan.as_json(), "lock_wait_s": lock_wait_s,
         }  # fmt: skip
         least = plan.rounds * (_START_S + 2 * plan.queries * len(models) * _SECONDS_AN_IMAGE)  # as many are discarded as counted
@@ -52,7 +78,7 @@ class OnnxruntimeConnection(Connection):
         chunks = in_chunks(inputs, CHUNK_BYTES)
         described = [self._put_array(f"inputs-{number}.npy", chunk) for number, chunk in enumerate(chunks)]
         request = {
-            "model": self._put("model.onnx", model), "inputs": described, "threads": self.target.threads,
+            **self._backend, "model": self._put("model.onnx", model), "inputs": described, "threads": self.target.threads,
             "optimised": optimised, "batch": batch,
         }  # fmt: skip
         reply = self._call("infer", request, deadline_s or _INFER_S + _SECONDS_AN_IMAGE * len(inputs))
