@@ -69,7 +69,8 @@ def run(context: Context) -> Outcome:
     return Outcome(
         (*artifacts, lint),
         (*worst, *measured["fp32"], *counted, *yardstick),
-        {"parity": every, "waterfall": made, **why_not, **complaint} | ({"overflow": overflow} if overflow else {})
+        {"parity": every, "waterfall": made, **why_not, **complaint}
+        | ({"overflow": overflow} if overflow else {})
         | ({"gated": True} if export.gated(marked) else {}),
     )
 
