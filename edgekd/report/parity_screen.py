@@ -11,9 +11,9 @@ from rich.text import Text
 from edgekd.core.printable import printable
 from edgekd.report.phrases import MISSING, decimals, interval, number
 from edgekd.report.terminal import PIPED_WIDTH, printed, prose
+from edgekd.report.waterfall import EQUAL_DB
 
 _RULER = 30  # characters of the longest bar
-_EQUAL_DB = 200.0  # what stands for an infinite ratio
 _LABELS = {
     "parity.top1_agreement": "same class", "parity.sqnr_db": "SQNR of logits (dB)", "parity.max_abs": "largest difference",
     "top1.first": "top-1 of A", "top1.second": "top-1 of B", "top1_drop": "drop from A to B",
@@ -84,7 +84,7 @@ def _result(document: Mapping[str, Any]) -> str:
     if layers := document["layers"]:
         worst, parts = layers["worst"], layers["parts_at"]
         limit = f"{layers['limit_db']:g} dB"
-        if worst["sqnr_db"] == _EQUAL_DB:
+        if worst["sqnr_db"] == EQUAL_DB:
             return printable(f"{said}; every tensor inside is equal")
         said += f"; below {limit} from {_name(parts)} on" if parts else f"; no tensor stays below {limit}"
         said += f", least at {_name(worst)} ({number(worst['sqnr_db'], 1)} dB)"

@@ -9,14 +9,16 @@ from typing import Any
 from edgekd.report.document import Document
 from edgekd.report.phrases import interval, number
 
+ALL_EQUAL = "all tensors equal"
+EQUAL_DB = 200.0  # what stands for an infinite ratio
 _LONGEST = 26  # letters of a tensor's name that have room; its end tells more than its beginning
 _SHARED = {"trt-fp16": "trt"}  # flavours that round in torch as another one does
 
 
 @dataclass(frozen=True)
 class Hop:
-    """One step. to: what ran behind it, with ``top1`` of it; lost, won: images; drop, low, high: of n; worst: the tensor that lost
-    most with its SQNR, "" where none could be looked at."""
+    """One step. to: what ran behind it, with ``top1`` of it; lost, won: images; drop, low, high: of n; worst: the tensor that
+    lost most with its SQNR, in words, "" where none could be looked at."""
 
     to: str
     top1: float
@@ -34,7 +36,7 @@ class Hop:
 
     @property
     def flips(self) -> str:
-        return f"−{self.lost:,} +{self.won:,}" if self.lost or self.won else "none"
+        return f"−{self.lost:,} +{self.won:,}" if self.lost or self.won else "±0"
 
 
 @dataclass(frozen=True)
@@ -95,6 +97,8 @@ def _part(noted: Mapping[str, Any]) -> Part:
 def _hop(hop: Mapping[str, Any], top1: float) -> Hop:
     worst = hop["worst"]
     named = f"{_end_of(str(worst['tensor']))} ({number(worst['sqnr_db'], 1)} dB)" if worst else ""
+    if worst and worst["sqnr_db"] == EQUAL_DB:
+        named = ALL_EQUAL
     numbers = (float(hop["drop"]), float(hop["low"]), float(hop["high"]))
     return Hop(str(hop["to"]), top1, int(hop["lost"]), int(hop["won"]), *numbers, hop["sqnr_db"], named)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgekd.report.phrases import number
 from edgekd.report.svg import Canvas, Scale, linear, nice_ticks
-from edgekd.report.waterfall import Fall, Hop, Part
+from edgekd.report.waterfall import ALL_EQUAL, Fall, Hop, Part
 
 _WIDTH, _LEFT, _RIGHT, _TOP, _ROW, _HEAD = 940, 300, 320, 10, 46, 34
 
@@ -49,5 +49,5 @@ def _row(canvas: Canvas, x: Scale, y: float, hop: Hop, part: Part) -> None:
     canvas.line(x(-100 * hop.high), y, x(-100 * hop.low), y, "whisker ink")
     canvas.dot(x(-100 * hop.drop), y, 4, "ink", f"net: drop {hop.dropped}")
     canvas.text(_WIDTH - _RIGHT + 14, y - 2, f"{hop.flips}, drop {hop.dropped}", "label")
-    worst = f"; least at {hop.worst}" if hop.worst else ""
+    worst = f"; {'' if hop.worst == ALL_EQUAL else 'least at '}{hop.worst}" if hop.worst else ""
     canvas.text(_WIDTH - _RIGHT + 14, y + 13, f"{number(hop.sqnr_db, 1)} dB{worst}", "tick")
