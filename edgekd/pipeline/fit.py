@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from edgekd.core import Gate, Judgement, Outcome, Verdict, judge, worst
+from edgekd.core import Judgement, Outcome, Verdict, judge, worst
+from edgekd.pipeline.fit_words import asked, missed, needs, would
 from edgekd.pipeline.judging import FASTEST, measured
 from edgekd.recipe import Recipe, Rung, bounds_to_fit
 
@@ -40,7 +40,7 @@ class Tried:
         against = [one for one in self.judged if one.verdict is self.verdict is Verdict.FAIL]
         if self.verdict is not Verdict.FAIL:
             against = [one for one in self.judged if one.verdict is not Verdict.PASS]
-        return "; ".join([*self.lacks, *(f"{_asked(one)}{_miss(one)}" for one in against)])
+        return "; ".join([*self.lacks, *(f"{asked(one)}{missed(one)}" for one in against)])
 
     @property
     def lacks(self) -> list[str]:
@@ -72,7 +72,7 @@ class Fit:
             "chosen": _json_of(self.chosen) if self.chosen else None,
             "margin": self.margin,
             "rungs": [_row(rung, by_rung.get(rung)) for rung in self.rungs],
-            "would": [_would(one, self.margin) for one in self._missed()],
+            "would": [would(one, self.margin) for one in self._missed()],
             "not_asked": dict(self.not_asked),
         }
 
@@ -111,9 +111,9 @@ def judged_with_margin(recipe: Recipe, target: str, outcome: Outcome, margin: fl
     judged = []
     for bound in bounds_to_fit(recipe, target):
         inherited = f"gates.{bound.stage}.{bound.target}.{bound.metric}"
-        asked = replace(bound, stage="preflight", limit=bound.limit * (1 - margin), inherited=inherited)
-        found = judge(asked, measured(outcome, asked))
-        fastest = replace(asked, metric=FASTEST, confidence=None)
+        less = replace(bound, stage="preflight", limit=bound.limit * (1 - margin), inherited=inherited)
+        found = judge(less, measured(outcome, less))
+        fastest = replace(less, metric=FASTEST, confidence=None)
         if bound.metric.startswith("latency_ms.") and found.verdict not in (Verdict.PASS, Verdict.FAIL):
             least = judge(fastest, measured(outcome, fastest))
             if least.verdict is Verdict.FAIL:
@@ -122,19 +122,19 @@ def judged_with_margin(recipe: Recipe, target: str, outcome: Outcome, margin: fl
     return tuple(judged)
 
 
-def words_for(rungs: Sequence[Rung], tried: Sequence[Tried], chosen: Rung | None, margin: float, *, stays: bool = False) -> str:
-    """Why this rung, or why none. stays: it was chosen by an earlier walk, and nothing was asked since."""
+def words_for(rungs: Sequence[Rung], tried: Sequence[Tried], chosen: Rung | None, margin: float, *, stays: str = "") -> str:
+    """Why this rung, or why none. stays: why one that an earlier walk chose is not asked for again."""
     by_rung = {one.rung: one for one in tried}
     less = f" less {margin:.3g}" if margin else ""
     every = f"every bound{f' less {100 * margin:g} %' if less else ''}"
     if chosen is None:
         smallest = by_rung[rungs[-1]]
         if smallest.verdict is Verdict.FAIL:
-            missed = [_needs(one, margin) for one in smallest.judged if one.verdict is Verdict.FAIL]
-            needs = "; ".join([*smallest.lacks, *missed])
-            return f"no rung of the ladder holds {every}; the smallest, {rungs[-1].name}: {needs}"
+            misses = [needs(one, margin) for one in smallest.judged if one.verdict is Verdict.FAIL]
+            must = "; ".join([*smallest.lacks, *misses])
+            return f"no rung of the ladder holds {every}; the smallest, {rungs[-1].name}: {must}"
         return f"no rung could be shown to hold {every}; the smallest, {rungs[-1].name}: {smallest.why}"
-    kept = "; it stays, as the training of its student has begun (--remeasure asks the ladder again)" if stays else ""
+    kept = f"; {stays}" if stays else ""
     if chosen not in by_rung:
         return f"{chosen.name}, which an earlier run chose, held {every}{kept}"
     at = rungs.index(chosen)
@@ -147,55 +147,6 @@ def words_for(rungs: Sequence[Rung], tried: Sequence[Tried], chosen: Rung | None
     if larger.verdict is Verdict.FAIL:
         return f"{text}; the next larger, {larger.rung.name}, does not: {larger.why}"
     return f"{text}; whether the next larger, {larger.rung.name}, does could not be decided: {larger.why}{kept}"
-
-
-def _asked(judged: Judgement) -> str:
-    return f"{judged.gate.target} {judged.gate.metric}"
-
-
-def _unit(gate: Gate) -> str:
-    return "ms" if gate.metric.startswith("latency_ms") else "MB"
-
-
-def _miss(judged: Judgement) -> str:
-    value, gate = judged.measurement.value if judged.measurement else None, judged.gate
-    if judged.verdict is Verdict.FAIL and value is not None:
-        return f" {value:.3g} {_unit(gate)} > {gate.limit:.3g}"
-    return f": {judged.why}"
-
-
-def _would(judged: Judgement, margin: float) -> dict[str, Any]:
-    """What a missed bound says of the smallest rung: by how much it misses, and the bound of the recipe that it would hold."""
-    one, gate = judged.measurement, judged.gate
-    value = one.value if one is not None and one.value is not None else math.nan
-    edge = max(one.rounds) if one is not None and one.rounds and gate.confidence is not None else value
-    return {
-        "target": gate.target,
-        "metric": gate.metric,
-        "bound": gate.inherited,
-        "value": value,
-        "limit": gate.limit,
-        "times": value / gate.limit if gate.limit else None,
-        "would_hold": _rounded_up(edge / (1 - margin)),
-        "at_least": gate.metric == FASTEST,
-    }
-
-
-def _needs(judged: Judgement, margin: float) -> str:
-    told, unit = _would(judged, margin), _unit(judged.gate)
-    better = "times as fast" if unit == "ms" else "times as small"
-    must = f"must be {told['times']:.2f} {better}" if told["times"] else "cannot"
-    least = "more than " if told["at_least"] else ""
-    return (
-        f"{_asked(judged)} {told['value']:.3g} {unit} where {told['limit']:.3g} is asked: it {must};"
-        f" {told['bound']} would have to be {least}{told['would_hold']:g}"
-    )
-
-
-def _rounded_up(value: float) -> float:
-    """To three digits, never below the value."""
-    step = 10.0 ** (math.floor(math.log10(value)) - 2) if value > 0 else 1.0
-    return float(f"{math.ceil(value / step - 1e-9) * step:.3g}")
 
 
 def _json_of(rung: Rung) -> dict[str, Any]:

@@ -77,7 +77,9 @@ def _stays(maker: Maker, choices: Choices, targets: tuple[str, ...], not_asked: 
             return None
         curve = {**known(maker.keys, maker.store, undecided=True), chosen: again}
     asked = tuple(curve[rung] for rung in rungs if rung in curve)
-    why = words_for(rungs, asked, chosen, margin, stays=True) + _yet_to_ask(not_asked)
+    how = "" if maker.control.exams else " (--remeasure asks the ladder again)"  # which a sweep does not have
+    because = f"it stays, as the training of its student has begun{how}"
+    why = words_for(rungs, asked, chosen, margin, stays=because) + _yet_to_ask(not_asked)
     return Fit(rungs, asked, chosen, Verdict.PASS, why, margin, not_asked)
 
 

@@ -4,7 +4,6 @@ import itertools
 import json
 import os
 import random
-from dataclasses import replace
 
 import pytest
 
@@ -174,6 +173,13 @@ def test_where_nothing_fits_nothing_is_trained_and_it_is_said_what_would(walk):
     assert walk(BOUND).fit.why == walked.fit.why and walk.calls()[before:] == []
     fits = BOUND.replace("10", str(would["would_hold"]))
     assert walk(fits).fit.chosen.width == 0.35
+
+
+@one_way
+def test_a_bound_that_is_missed_by_little_is_told_with_as_many_digits_as_it_takes(walk):
+    walk.ms(40, 20, 10.002, 6, 3)
+    walked = walk("gates.preflight.cpu.size_mb={max: 10}", "fit.margin=0")
+    assert "does not: cpu size_mb 10.002 MB > 10" in walked.fit.why
 
 
 @one_way
@@ -444,16 +450,21 @@ def test_check_shows_the_ladder_and_what_of_it_is_there(walk, monkeypatch):
     assert walk.calls() == calls
 
 
-@one_way
-def test_a_sweep_fits_once_and_every_arm_and_seed_trains_that_student(walk, monkeypatch):
+@pytest.fixture
+def swept(walk, monkeypatch):
+    """A sweep of two methods and two seeds, under these overrides of the recipe."""
     stages = chain.CHAIN[:-1]
     for module in (chain, sweep):
         monkeypatch.setattr(module, "CHAIN", stages)
         monkeypatch.setattr(module, "STAGES", {stage.name: stage for stage in stages})
     monkeypatch.setattr(chain, "EXAMS", {})
     vary = ("distill.method=label,kd", "seed=0,1")
-    of = Asked(walk.folder / "toy.yaml", (BOUND,), vary=vary)
-    made = Sweep(of, None, walk.folder, ["edgekd", "sweep"])
+    return lambda *bounds: Sweep(Asked(walk.folder / "toy.yaml", bounds, vary=vary), None, walk.folder, ["edgekd", "sweep"])
+
+
+@one_way
+def test_a_sweep_fits_once_and_every_arm_and_seed_trains_that_student(walk, swept):
+    made = swept(BOUND)
     assert {step.status for one in made.prospects(made.arms) for step in one.steps} == {"to do"}
     document = made.run(1, lambda event: None)
     store = walk.folder / ".store/calls.txt"
@@ -463,8 +474,19 @@ def test_a_sweep_fits_once_and_every_arm_and_seed_trains_that_student(walk, monk
     (fit,) = json.loads((made.folder / "fit.json").read_text())
     assert fit["chosen"] == {"width": 0.5, "image_size": [8, 8]}
     assert {recipe.student.width for arm in made.arms for recipe in arm.recipes.values()} == {0.5}
-    again = Sweep(of, None, walk.folder, ["edgekd", "sweep"])
+    again = swept(BOUND)
     assert {step.status for one in again.prospects(again.arms) for step in one.steps} == {"cached"}
     walk.ms(90, 80, 70, 60, 50)
     with pytest.raises(InputError, match="no student to compare"):
-        Sweep(replace(of, overrides=(BOUND.replace("10", "2"),)), None, walk.folder, ["edgekd"]).run(1, lambda event: None)
+        swept(BOUND.replace("10", "2")).run(1, lambda event: None)
+
+
+@one_way
+def test_a_sweep_whose_students_are_trained_keeps_them_where_a_larger_one_was_undecided(walk, swept):
+    walk.ms(40, 20, 10, -6, 3)
+    swept(BOUND).run(1, lambda event: None)
+    walk.ms(40, 20, 10, 6, 3)
+    again = swept(BOUND)
+    assert {step.status for one in again.prospects(again.arms) for step in one.steps} == {"cached"}
+    (note,) = again.run(1, lambda event: None)["notes"]
+    assert "width 0.35" in note and "it stays" in note and "--remeasure" not in note  # which a sweep does not have
