@@ -95,12 +95,22 @@ def float_layer(graph: Graph, purpose: Purpose) -> Hits:
     "take ops that the runtime has in int8, or leave the neighbours float as well where they are cheap",
 )
 def float_island(graph: Graph, purpose: Purpose) -> Hits:
-    known = FUSED | set(CLAMPS) | set(SPECIAL) if purpose.runtime == "onnxruntime" else _OF_TENSORRT | {"ReduceMean"}
+    known = _known(purpose.runtime)
     for island in _islands(graph, known, purpose.runtime):
         if foreign := [node for node in island if node.op_type not in known]:
             named = ", ".join(dict.fromkeys(node.op_type for node in foreign))
             many = f"{len(island)} ops from" if len(island) > 1 else "one op,"
             yield graph.name(foreign[0]), f"{many} {graph.name(island[0])}; {purpose.runtime} has no int8 {named}"
+
+
+def comes_from_int8(graph: Graph, tensor: str, runtime: str) -> bool:
+    """Is it computed by an op that is int8, or could be? What float ops give is float on purpose, or part of an island."""
+    made = graph.maker.get(graph.source(tensor))
+    return made is not None and _in_int8(graph, made, _known(runtime))
+
+
+def _known(runtime: str) -> frozenset[str]:
+    return FUSED | set(CLAMPS) | set(SPECIAL) if runtime == "onnxruntime" else _OF_TENSORRT | {"ReduceMean"}
 
 
 def _islands(graph: Graph, known: frozenset[str], runtime: str) -> Iterator[list[NodeProto]]:

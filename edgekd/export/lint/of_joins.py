@@ -5,7 +5,7 @@ from __future__ import annotations
 from onnx import NodeProto
 
 from edgekd.export.lint.graph import DEQUANTIZE, WEIGHTED, Graph
-from edgekd.export.lint.islands import maker_of
+from edgekd.export.lint.islands import comes_from_int8, maker_of
 from edgekd.export.lint.rule import ERROR, WARNING, Hits, Purpose, rule
 
 
@@ -21,7 +21,8 @@ def bare_skip(graph: Graph, purpose: Purpose) -> Hits:
         main = main_branch(graph, node) if purpose.runtime == "tensorrt" else None
         if len(branches) > 1 and _in_int8(graph, branches):
             for one in bare:
-                if one != main and not (purpose.runtime == "onnxruntime" and _rounded_layer(graph, one)):
+                parted = purpose.runtime == "onnxruntime" and _rounded_layer(graph, one)  # that is rule bare-output
+                if one != main and not parted and comes_from_int8(graph, one, purpose.runtime):
                     yield graph.name(node), f"{maker_of(graph, one)} enters unrounded"
 
 
@@ -50,7 +51,8 @@ def bare_concat_input(graph: Graph, purpose: Purpose) -> Hits:
         bare = [one for one in branches if not graph.is_rounded(one)]
         if len(bare) < len(branches):
             for one in bare:
-                yield graph.name(node), f"{maker_of(graph, one)} enters unrounded"
+                if comes_from_int8(graph, one, purpose.runtime):
+                    yield graph.name(node), f"{maker_of(graph, one)} enters unrounded"
 
 
 @rule(WARNING, "it is one more op, in floating point, and parts the convolution from what follows", "fold it before quantizing")
@@ -71,7 +73,10 @@ def main_branch(graph: Graph, node: NodeProto) -> str | None:
     """Of an addition in TensorRT's files, the branch whose convolution takes the addition along: one with no activation, which
     nothing else reads. Of two the one that is not rounded, else the last in the file. It may be rounded, and should not be."""
     under = {one: graph.before_rounding(one) for one in _branches(graph, node)}
-    alone = [one for one, made in under.items() if graph.kind(made) == "Conv" and len(graph.readers.get(made, [])) == 1]
+    alone = [
+        one for one, made in under.items()
+        if graph.kind(made) == "Conv" and len(graph.readers[made]) == 1 and len(graph.readers[one]) == 1
+    ]  # fmt: skip
     return max(alone, key=lambda one: (under[one] == one, graph.order[under[one]]), default=None)
 
 
