@@ -38,6 +38,8 @@ class _Shapes(fx.Interpreter):
         n.meta["value"] = None if isinstance(value, Tensor) else value
         n.meta["shape"] = tuple(value.shape) if isinstance(value, Tensor) else None
         n.meta["float"] = isinstance(value, Tensor) and value.is_floating_point()
+        parts = value if isinstance(value, (tuple, list)) else (value,)
+        n.meta["computes"] = any(isinstance(part, Tensor) and part.is_floating_point() for part in parts)
         if isinstance(value, (tuple, list)) and all(isinstance(part, Tensor) for part in value):
             n.meta["value"], n.meta["parts"] = None, [tuple(part.shape) for part in value]
         return value
@@ -83,6 +85,7 @@ def prepare(model: nn.Module, image_size: tuple[int, int], channels: int = 3) ->
     fold_hard_sigmoids(graph)
     graph.graph.eliminate_dead_code()
     graph.delete_all_unused_submodules()
+    _drop_unused_constants(graph)
     graph.graph.lint()
     graph.recompile()
     with torch.no_grad():
@@ -122,3 +125,15 @@ def _one_layer_a_call(graph: fx.GraphModule) -> None:
             node.target = free_name(graph, f"{node.target}_again")
             graph.add_submodule(node.target, module)
         seen.add(str(node.target))
+
+
+def _drop_unused_constants(graph: fx.GraphModule) -> None:
+    """Parameters and buffers that were folded away: ``delete_all_unused_submodules`` leaves those that no layer holds, and a graph
+    made of this one would lack them."""
+    called = {str(node.target) for node in graph.graph.nodes if node.op == "call_module"}
+    read = {str(node.target) for node in graph.graph.nodes if node.op == "get_attr"}
+    for name, _ in [*graph.named_parameters(), *graph.named_buffers()]:
+        above = name.split(".")[:-1]
+        if name not in read and not any(".".join(above[:depth]) in called for depth in range(1, len(above) + 1)):
+            owner, _, own = name.rpartition(".")
+            delattr(graph.get_submodule(owner), own)

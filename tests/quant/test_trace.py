@@ -101,6 +101,30 @@ class _Branching(nn.Module):
         return x.mean((2, 3)) if x.sum() > 0 else x.amax((2, 3))
 
 
+def test_a_scale_that_was_folded_is_no_parameter_any_more():
+    """A copy of the graph would lack it, and not take the other's weights."""
+
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.scale = nn.Conv2d(3, 4, 3), nn.Parameter(torch.full((4, 1, 1), 2.0))
+
+        def forward(self, x):
+            return self.conv(x) * self.scale
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.block, self.scale, self.head = Block(), nn.Parameter(torch.full((4, 1, 1), 3.0)), nn.Linear(4, 5)
+
+        def forward(self, x):
+            return self.head((self.block(x) * self.scale).mean((2, 3)))
+
+    prepared = prepare(Net().eval(), (16, 16))
+    assert not [name for name, _ in prepared.named_parameters() if "scale" in name]
+    assert prepared.state_dict().keys() == torch.fx.GraphModule(prepared, prepared.graph).state_dict().keys()
+
+
 def test_a_net_that_branches_on_values_is_refused_with_the_reason():
     with pytest.raises(InputError, match="cannot trace") as error:
         prepare(_Branching(), (16, 16))
