@@ -128,8 +128,8 @@ def _one_layer_a_call(graph: fx.GraphModule) -> None:
 
 
 def _drop_unused_constants(graph: fx.GraphModule) -> None:
-    """Parameters and buffers that were folded away: ``delete_all_unused_submodules`` leaves those that no layer holds, and a graph
-    made of this one would lack them."""
+    """Parameters and buffers that were folded away: ``delete_all_unused_submodules`` leaves those that no layer holds, and a
+    graph made of this one would lack them."""
     called = {str(node.target) for node in graph.graph.nodes if node.op == "call_module"}
     read = {str(node.target) for node in graph.graph.nodes if node.op == "get_attr"}
     for name, _ in [*graph.named_parameters(), *graph.named_buffers()]:
