@@ -292,3 +292,20 @@ def test_what_the_rules_say_is_refused_onnxruntime_refuses(made, tmp_path, case)
     mutate(model)
     with pytest.raises(REFUSALS):
         session(model.SerializeToString(), optimised=True)
+
+
+@pytest.mark.parametrize("flavour", ["trt", "ort"])
+def test_a_branch_that_is_float_on_purpose_misses_no_pair(made, flavour):
+    model = made("Residual", flavour)
+    place = next(number for number, one in enumerate(model.graph.node) if "relu" in one.output)
+    _add(model, place + 1, "Erf", ["relu"], "float")
+    node(model, "Add").input[1] = "float"
+    assert "bare-skip" not in _rules(model, FLAVOURS[flavour])
+
+
+def test_a_rounded_convolution_that_others_read_too_is_no_main_branch(made):
+    model = made("Residual", "trt")
+    put_in(model, conv_output(model, "b"), "relu")
+    assert "rounded-main-branch" in _rules(model, TENSORRT)
+    _add(model, len(model.graph.node), "GlobalMaxPool", ["again"], "largest")
+    assert "rounded-main-branch" not in _rules(model, TENSORRT)
