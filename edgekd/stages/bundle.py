@@ -7,6 +7,7 @@ from pathlib import Path
 
 from edgekd import bundle, data, targets
 from edgekd.core import IntegrityError, Measurement, Outcome
+from edgekd.core.runtimes import BUILT_IN
 from edgekd.recipe import TargetSpec
 from edgekd.stages.context import Context
 from edgekd.stages.images import open_images
@@ -75,9 +76,14 @@ def _engines(context: Context) -> Iterator[bundle.Engine]:
 
 
 def _for_devices(context: Context, engines: Sequence[bundle.Engine]) -> dict[str, Path | str]:
-    """What TensorRT targets need beside the files an app loads: ONNX files, and for each target a text with the commands."""
+    """What targets need beside the files an app loads: of TensorRT ONNX files, and for each target a text with the commands; of
+    another runtime the file it was measured with, where that is none of the usual ones."""
     files: dict[str, Path | str] = {engine.onnx.name: engine.onnx for engine in engines}
     export, overflow, built = context.input("export"), _overflow(context), {one.target: one.path for one in engines}
+    for name, spec in context.recipe.targets.items():
+        if spec.runtime not in BUILT_IN and "gated" in export.outcome.notes:
+            own = (export.path(flavour) for flavour in targets.flavours_of({name: spec}) if flavour not in FLAVOURS)
+            files |= {path.name: path for path in own}
     for name, spec in _tensorrt(context).items():
         paths = [export.path(flavour) for flavour in targets.files_of(spec, overflow) if flavour not in FLAVOURS]
         files |= {path.name: path for path in paths}
