@@ -45,7 +45,11 @@ def layers(marked: ModelProto, sites: Mapping[str, Any], flavours: Sequence[str]
     def row(name: str, op: str, flavour: str) -> dict[str, Any]:
         if flavour in WEIGHT_BITS and name in quantized:
             return {"layer": name, "op": op, "precision": "int8", "reason": None}
-        why = reasons.get(name, "not a layer placement knows") if flavour in WEIGHT_BITS else "this flavour is float"
+        why = (
+            reasons.get(name.partition("/")[0], "not a layer placement knows")
+            if flavour in WEIGHT_BITS
+            else "this flavour is float"
+        )
         return {"layer": name, "op": op, "precision": "fp16" if flavour.endswith("fp16") else "fp32", "reason": why}
 
     return {flavour: [row(node.name, node.op_type, flavour) for node in weighted] for flavour in flavours}

@@ -6,6 +6,7 @@ import ast
 import copy
 import logging
 import warnings
+from collections import Counter
 from collections.abc import Collection
 from typing import Any
 
@@ -74,16 +75,20 @@ class _quiet:
 
 
 def _name_layers(model: ModelProto) -> None:
-    """Give each weighted node and each Clip the name of its module, as the site table calls it; it is noted in metadata."""
-    taken: set[str] = set()
+    """Give each weighted node and each Clip the name of its module or call, as the site table has it; it is noted in metadata.
+
+    What one module makes several of is numbered: "attention", "attention/2".
+    """
+    seen: Counter[str] = Counter()
     for node in model.graph.node:
         if node.op_type not in (*WEIGHTED, "Clip"):
             continue
         scopes = next((one.value for one in node.metadata_props if one.key == "pkg.torch.onnx.name_scopes"), "[]")
         path = [str(part) for part in ast.literal_eval(scopes)]
-        if len(path) > 1 and path[-2] and path[-2] not in taken:
-            node.name = path[-2]
-        taken.add(node.name)
+        if len(path) > 1:
+            name = path[-2] or path[-1]
+            seen[name] += 1
+            node.name = name if seen[name] == 1 else f"{name}/{seen[name]}"
 
 
 def forget_origin(model: ModelProto) -> None:

@@ -108,6 +108,7 @@ _MODULES: dict[type[nn.Module], Rule] = {
     nn.Hardtanh: _clip,
     nn.Hardswish: _HARDSWISH,
     nn.SiLU: _SILU,
+    nn.AvgPool2d: pools.average,
     nn.AdaptiveAvgPool2d: _ADAPTIVE_MEAN,
     nn.AdaptiveMaxPool2d: _ADAPTIVE_MAX,
     nn.Flatten: moves.reshape,

@@ -52,15 +52,34 @@ def adaptive(kind: type[nn.AvgPool2d] | type[nn.MaxPool2d]) -> Rule:
     return rule
 
 
-def _plain(kind: type[nn.Module], names: tuple[str, ...]) -> Rule:
-    def rule(graph: fx.GraphModule, node: fx.Node, module: Any) -> None:
-        given = {name: argument(node, place + 1, name) for place, name in enumerate(names)}
-        if not given.pop("return_indices", False) and not given.get("divisor_override"):
-            given = {name: value for name, value in given.items() if value is not None and value != []}
-            replace(graph, node, kind(**given), source_of(node))
+def average(graph: fx.GraphModule, node: fx.Node, module: Any) -> None:
+    """Never one that counts its padding and hangs over the edge: onnxruntime 1.31's integer kernel divides by a wrong number."""
+    x, given = source_of(node), _given(node, module, (*_NAMES, "ceil_mode", "count_include_pad", "divisor_override"))
+    if given.pop("divisor_override", None):
+        return
+    pool = nn.AvgPool2d(**given)
+    if pool.ceil_mode and pool.count_include_pad:
+        if any(_ends(pool.padding)):
+            height, width = _ends(pool.padding)
+            x = insert(graph, node, nn.ZeroPad2d((width, width, height, height)), x, name=f"{node.name}_pad")
+        pool.padding, pool.count_include_pad = 0, False
+    replace(graph, node, pool, x)
 
-    return rule
+
+def maximum(graph: fx.GraphModule, node: fx.Node, module: Any) -> None:
+    given = _given(node, module, (*_NAMES, "dilation", "ceil_mode", "return_indices"))
+    if not given.pop("return_indices", False):
+        replace(graph, node, nn.MaxPool2d(**given), source_of(node))
 
 
-average = _plain(nn.AvgPool2d, (*_NAMES, "ceil_mode", "count_include_pad", "divisor_override"))
-maximum = _plain(nn.MaxPool2d, (*_NAMES, "dilation", "ceil_mode", "return_indices"))
+def _given(node: fx.Node, module: Any, names: tuple[str, ...]) -> dict[str, Any]:
+    if module is not None:
+        return {name: getattr(module, name) for name in names}
+    given = {name: argument(node, place + 1, name) for place, name in enumerate(names)}
+    return {name: value for name, value in given.items() if value is not None and value != []}
+
+
+def _ends(padding: Any) -> tuple[int, int]:
+    """Of height and width."""
+    height, width = padding if isinstance(padding, (tuple, list)) else (padding, padding)
+    return height, width

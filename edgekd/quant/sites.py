@@ -24,6 +24,7 @@ The site table (sites.json), schema 2, JSON types only:
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -289,15 +290,13 @@ class _Placer:
         """Everything that computes and stays float, but for what turns a quantized layer's output into logits."""
         listed = []
         for node in self.nodes:
-            if node.op not in ("call_module", "call_function", "call_method") or not _touches_floats(node):
+            if node.op not in ("call_module", "call_function", "call_method") or not node.meta.get("computes"):
                 continue
+            if node.target is operator.getitem and node.args[0].meta["shape"] is None:
+                continue  # one of several results
             reason = self._float_reason(node)
             if reason is None and not self.reads_integers[node] and self._is(node, _COMPUTE):
                 reason = "only float ops or the logits read its result"
             if reason is not None:
                 listed.append({"layer": str(node.target) if node.op == "call_module" else node.name, "reason": reason})
         return listed
-
-
-def _touches_floats(node: fx.Node) -> bool:
-    return bool(node.meta.get("float") or node.meta.get("parts"))

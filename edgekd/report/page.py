@@ -57,7 +57,10 @@ def render_html(document: Document | Mapping[str, Any], run: Path) -> str:
         ladders=[Markup(one) for one in ladder_curves(document.fit)] if document.fit else [],
         accuracy=_accuracy(document),
         ways=quantization.ways(document),
-        quantized=[(step, quantization.decision(step), quantization.candidates(step)) for step in document.steps("quantize")],
+        quantized=[
+            (quantization.decision(step), quantization.candidates(step), quantization.left_float(step))
+            for step in document.steps("quantize")
+        ],
         falls=[(fall, Markup(waterfall(fall))) for fall in falls(document)],
         trainings=[(step, *_curves(run, step)) for step in document.stages if _trains(step)],
         latencies=[(step, _latencies(run, step)) for step in _measured(document)],

@@ -70,6 +70,17 @@ def candidates(step: StagePart) -> list[Candidate]:
         return []
 
 
+def left_float(step: StagePart) -> list[tuple[str, list[str]]]:
+    """(reason, layers and ops) of what computes in float on purpose; a note of another shape counts as none."""
+    by_reason: dict[str, list[str]] = {}
+    try:
+        for one in step.notes["float_layers"]:
+            by_reason.setdefault(str(one["reason"]), []).append(str(one["layer"]))
+    except (KeyError, TypeError):
+        return []
+    return list(by_reason.items())
+
+
 def decision(step: StagePart) -> str:
     """Why what ships was chosen, in the step's own words."""
     return str(step.notes.get("decided_by", ""))

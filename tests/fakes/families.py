@@ -1,6 +1,6 @@
 """The families of image classifiers, each as small as it can be with all of its kinds of blocks, for ten classes.
 
-Built of torchvision's own classes where those take a size; the papers' networks are the registry's smallest.
+Built of torchvision's and the registry's own blocks; not deep, so that untrained ones carry the image to their last layer.
 """
 
 from __future__ import annotations
@@ -14,16 +14,33 @@ from torch import Tensor, nn
 from torchvision.models.convnext import CNBlockConfig
 from torchvision.models.efficientnet import FusedMBConvConfig, MBConvConfig
 from torchvision.models.googlenet import BasicConv2d, Inception
+from torchvision.models.mnasnet import _stack
 from torchvision.models.mobilenetv3 import InvertedResidualConfig
 from torchvision.models.regnet import BlockParams
 from torchvision.models.resnet import BasicBlock, Bottleneck
 from torchvision.models.squeezenet import Fire
 
-from edgekd import models
+from edgekd.models.papers.layers import conv_bn_relu
+from edgekd.models.papers.wrn import wrn
 
 
-def _paper(name: str) -> nn.Module:
-    return models.create(name, classes=10, image_size=32)
+def _mobilenet_v1() -> nn.Module:
+    layers = list(conv_bn_relu(3, 16, stride=2))
+    for inputs, outputs, stride in ((16, 32, 1), (32, 64, 2), (64, 64, 1)):
+        layers += [*conv_bn_relu(inputs, inputs, 3, stride, groups=inputs), *conv_bn_relu(inputs, outputs, 1)]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
+
+
+def _mnasnet() -> nn.Module:
+    stem = (nn.Conv2d(3, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(inplace=True))
+    return nn.Sequential(*stem, _stack(16, 24, 3, 2, 3, 2, 0.1), _stack(24, 32, 5, 2, 6, 2, 0.1), Mean(), nn.Linear(32, 10))
+
+
+class Mean(nn.Module):
+    """As MNASNet's forward has it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean([2, 3])
 
 
 def _mobilenet_v3() -> nn.Module:
@@ -101,17 +118,17 @@ class OwnNet(nn.Module):
 FAMILIES = {
     "ResNet": lambda: tv.ResNet(BasicBlock, [1, 1, 1, 1], num_classes=10),
     "ResNet bottleneck": lambda: tv.ResNet(Bottleneck, [1, 1, 1, 1], num_classes=10, groups=4, width_per_group=16),
-    "WRN": lambda: _paper("cifar_wrn_16_2"),
+    "WRN": lambda: wrn(10, 1, 10),
     "VGG": lambda: _vgg(False),
     "VGG bn": lambda: _vgg(True),
-    "MobileNetV1": lambda: _paper("mobilenet_v1"),
+    "MobileNetV1": _mobilenet_v1,
     "MobileNetV2": lambda: tv.MobileNetV2(10, inverted_residual_setting=[[1, 16, 1, 1], [6, 24, 2, 2], [6, 32, 2, 2]]),
     "MobileNetV3": _mobilenet_v3,
     "ShuffleNetV2": lambda: tv.ShuffleNetV2([2, 2, 2], [16, 24, 32, 64, 128], num_classes=10),
     "EfficientNet": _efficientnet,
     "EfficientNetV2": _efficientnet_v2,
     "SqueezeNet": _squeezenet,
-    "MNASNet": lambda: tv.MNASNet(0.25, num_classes=10),
+    "MNASNet": _mnasnet,
     "RegNet X": lambda: _regnet(None),
     "RegNet Y": lambda: _regnet(0.25),
     "GoogLeNet": _googlenet,

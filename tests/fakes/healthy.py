@@ -64,13 +64,17 @@ def _train(net: nn.Module, images: Tensor, labels: Tensor, steps: int) -> None:
 
 
 def _fit_last_layer(net: nn.Module, images: Tensor, labels: Tensor) -> None:
-    last = [layer for layer in net.modules() if isinstance(layer, (nn.Conv2d, nn.Linear))][-1]
-    seen: list[Tensor] = []
-    hook = last.register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0]))
+    """The one that is called last."""
+    called: list[tuple[nn.Module, Tensor]] = []
+    layers = [layer for layer in net.modules() if isinstance(layer, (nn.Conv2d, nn.Linear))]
+    hooks = [layer.register_forward_pre_hook(lambda layer, inputs: called.append((layer, inputs[0]))) for layer in layers]
     for part in images.split(64):
         net(part)
-    hook.remove()
-    features = torch.cat([one.flatten(2).mean(2) if one.dim() == 4 else one for one in seen]).double()
+    for hook in hooks:
+        hook.remove()
+    last = called[-1][0]
+    seen = [x.flatten(2).mean(2) if x.dim() == 4 else x for layer, x in called if layer is last]
+    features = torch.cat(seen).double()
     middle = features.mean(0)
     features = features - middle
     wanted = SPREAD * F.one_hot(labels, last.weight.shape[0]).double()

@@ -4,7 +4,7 @@ import pytest
 
 from edgekd.report import render_html, render_terminal
 from edgekd.report.document import parse
-from edgekd.report.quantization import candidates, ways
+from edgekd.report.quantization import candidates, left_float, ways
 
 TRIED = [
     {"name": "plain", "sqnr_db": {"ort": 30.04, "trt": None}, "chosen": False},
@@ -47,6 +47,17 @@ def test_the_page_shows_ways_candidates_and_the_decision(both, run):
     for words in ("To 8 bits", "with training (QAT)", "The recipe asks for it: QAT ships.", "equalised", "taken"):
         assert words in page
     assert "To 8 bits" not in render_html({**both, "stages": []}, run)
+
+
+def test_the_page_says_what_is_left_in_float_and_why(both, run):
+    step = next(step for step in both["stages"] if step["name"] == "quantize")
+    step["notes"]["float_layers"] = [{"layer": name, "reason": "GELU has no integer kernel"} for name in ("act", "act2")]
+    assert left_float(parse(both).steps("quantize")[0]) == [("GELU has no integer kernel", ["act", "act2"])]
+    page = render_html(both, run)
+    assert "Left in float" in page and "act, act2" in page
+    for odd in ([], None, 3, [{"layer": "act"}]):
+        step["notes"]["float_layers"] = odd
+        assert "Left in float" not in render_html(both, run)
 
 
 def test_the_screen_shows_them_in_their_steps(both):
