@@ -10,7 +10,7 @@ import tiny_models as tiny
 from PIL import Image
 
 from edgekd import targets
-from edgekd.core import Outcome
+from edgekd.core import Artifact, Outcome
 from edgekd.device import Problem, load, normalize, onnxrt
 from edgekd.recipe import loads
 from edgekd.stages import Context, Input, build, bundle
@@ -145,3 +145,16 @@ def test_files_that_build_only_prepared_are_no_engine(context):
     whole = context("bundle", **{"nx/build": Input(build.run(prepared), prepared.folder)})
     bundle.run(whole)
     assert json.loads((whole.folder / "manifest.json").read_text())["engines"] == []
+
+
+@pytest.mark.parametrize(("notes", "files"), [({"gated": True}, ["student.trt.onnx"]), ({}, [])])
+def test_the_file_that_openvino_was_measured_with_is_in_the_bundle_where_it_is_none_of_the_usual(tmp_path, notes, files):
+    text = "edgekd: 1\nname: a\ndata: {source: digits, image_size: 32}\nteacher: {model: resnet18, epochs: 1}\n"
+    text += "student: {model: mobilenet_v2}\ndistill: {method: label, epochs: 1}\n"
+    recipe = loads(text + "targets: {cpu: {device: local-cpu, runtime: openvino}}\n", "a.yaml", tmp_path)
+    made = []
+    for flavour in ("fp32", "ort", "ort-w7", "trt"):
+        (tmp_path / f"student.{flavour}.onnx").write_bytes(flavour.encode())
+        made.append(Artifact.of(flavour, tmp_path / f"student.{flavour}.onnx", tmp_path))
+    context = Context(recipe, tmp_path, {"export": Input(Outcome(tuple(made), (), notes), tmp_path)})
+    assert sorted(bundle._for_devices(context, ())) == files
