@@ -158,7 +158,8 @@ def _step(maker: Maker, step: Step, given: Mapping[str, Input], rung: Rung, rene
 
 
 def known(keys: Keys, store: Store, *, undecided: bool = False) -> dict[Rung, Tried]:
-    """What the store knows of the rungs, without touching anything. undecided: also of one whose answer would be asked again."""
+    """What the store knows of the rungs, without touching anything. undecided: also of one whose answer would be asked again, and
+    of one that does not fit one target and was never asked of another."""
     recipe = keys.recipe
     margin = recipe.fit.margin if recipe.fit else 0.0
     targets, _ = bounded_targets(recipe, keys.not_measured)
@@ -176,7 +177,9 @@ def _remembered(keys: Keys, store: Store, rung: Rung, targets: tuple[str, ...], 
     for target in targets:
         step = Step(chain.STAGES["preflight"], target)
         timed = store.peek(key_of(keys.parts(step, {sketching.name: sketch.outcome})))
-        if timed is None or (not undecided and _undecided(step, timed.outcome, keys.recipe, margin)):
+        if timed is not None and (undecided or not _undecided(step, timed.outcome, keys.recipe, margin)):
+            answers[target], made[step.name] = timed.outcome, timed.key
+        elif not undecided:
             return None
-        answers[target], made[step.name] = timed.outcome, timed.key
-    return _answered(keys.recipe, rung, sketch.outcome, answers, margin, made, cached=True)
+    found = _answered(keys.recipe, rung, sketch.outcome, answers, margin, made, cached=True)
+    return found if len(answers) == len(targets) or found.verdict is Verdict.FAIL else None

@@ -363,6 +363,21 @@ def test_a_device_that_is_unplugged_takes_no_trained_student_away(walk, monkeypa
 
 
 @one_way
+def test_a_device_that_is_connected_later_is_asked_of_the_trained_student_first_and_keeps_it_if_it_can(walk, monkeypatch):
+    text = (walk.folder / "toy.yaml").read_text().replace("gates:\n", f"{JETSON}gates:\n")
+    (walk.folder / "toy.yaml").write_text(text)
+    bounds = (BOUND, BOUND.replace("cpu", "jetson").replace("10", "7"))
+    assert walk(*bounds).fit.chosen.width == 0.5
+    monkeypatch.setattr("edgekd.pipeline.keys.targets.why_not_measured", lambda specs, reach: {})
+    before = len(walk.calls())
+    both = walk(*bounds)
+    assert (both.fit.chosen.width, both.fit.not_asked) == (0.5, {})
+    assert walk.calls()[before:] == ["jetson/preflight", "0.5@8", "jetson/benchmark"]
+    assert "the next larger, width 0.75 at 8 px, does not: cpu" in both.fit.why  # which the jetson was never asked
+    assert walk(BOUND, bounds[1].replace("7", "4")).fit.chosen.width == 0.35
+
+
+@one_way
 @pytest.mark.parametrize("again", [{}, {"remeasure": True}, {"start": "distill"}], ids=["run", "--remeasure", "--from"])
 def test_where_all_devices_are_unplugged_the_trained_student_stays(walk, monkeypatch, again):
     with monkeypatch.context() as connected:
