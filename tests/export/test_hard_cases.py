@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from healthy import gratings, healthy
+from tensorrt_rules import broken_rules
 from torch import nn
 
 from edgekd import export, quant, targets
@@ -116,6 +117,12 @@ def test_the_batch_is_free_and_each_image_gets_what_it_gets_alone(walked, name):
     together = export.run_onnx(paths["ort"], images[:3], optimised=True)
     alone = [export.run_onnx(paths["ort"], one[None], optimised=True) for one in images[:3]]
     assert np.allclose(together, np.concatenate(alone), atol=0.02 * np.abs(together).max())
+
+
+@pytest.mark.parametrize("name", [one for one in FAMILIES if one != "ConvNeXt"])  # whose sums are float, for its norms
+def test_tensorrts_file_keeps_its_rules(walked, name):
+    _, _, paths, _ = walked(name)
+    assert broken_rules(onnx.load(paths["trt"]), newest_opset=18) == []
 
 
 def test_of_all_pools_only_those_with_windows_of_several_sizes_stay_float(walked):
