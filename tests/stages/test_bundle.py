@@ -2,7 +2,6 @@
 
 import json
 from contextlib import contextmanager
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -76,7 +75,7 @@ class Device:
             engine = self.folder / f"{name}.plan"
             header = bytes(int(one) for one in self.version.split("."))
             engine.write_bytes(b"ftrt" + bytes(20) + header + name.encode() * 9)
-            made[name] = SimpleNamespace(file=engine, build_s=1.0, size_mb=1.0, layers=[], log="PASSED", reused=False)
+            made[name] = targets.Built(engine, 1.0, 1.0, None, [], "PASSED")
         return made
 
 
