@@ -48,7 +48,8 @@ class Made:
         return {
             "file": self.model.path.name, "sha256": self.sha256, **sent, "input": list(self.model.one_query),
             "precision": self.precision, "size_mb": built.size_mb, "build_s": built.build_s, "reused": built.reused,
-            **({"removed": built.removed} if built.removed else {}), "peak_memory_mb": built.peak_memory_mb, "layers": counted(built),
+            **({"removed": built.removed} if built.removed else {}), "peak_memory_mb": built.peak_memory_mb,
+            "layers": counted(built),
         }  # fmt: skip
 
 

@@ -31,8 +31,8 @@ from edgekd.device.onnxrt import executed_layers
 from edgekd.stages.signal import sqnr
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "fakes"))
-import families  # noqa: E402
-from healthy import gratings, healthy  # noqa: E402
+import families
+from healthy import gratings, healthy
 
 ALL = (
     "resnet18", "resnet50", "resnext50_32x4d", "wide_resnet50_2", "vgg11", "vgg11_bn", "mobilenet_v1", "mobilenet_v2",
