@@ -27,7 +27,7 @@ def one_round(request, files):
     example, queries = files.array(request["example"]), {}
     models = _models(request, files)
     for name, path in models[::-1] if request["turned"] else models:
-        queries[name] = _query(opened(path, request["threads"], len(example)), example)
+        queries[name] = _query(opened(path, request["threads"], len(example), own_process=True), example)
     return timing.timed_rounds(queries, request["plan"], lambda: None)
 
 
@@ -44,8 +44,8 @@ def infer(request, files):
     return {"outputs": outputs}
 
 
-def opened(path, threads, batch=1):
-    """A compiled model for ``batch`` images, if the file leaves that free.
+def opened(path, threads, batch=1, own_process=False):
+    """A compiled model for ``batch`` images, if the file leaves that free. own_process: see onnxrt.open_session.
 
     Raises Problem: "environment" (no OpenVINO), "device" (it refuses the file).
     """
@@ -59,7 +59,7 @@ def opened(path, threads, batch=1):
             model.reshape(shape)
         options = {
             "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1", "INFERENCE_NUM_THREADS": str(int(threads)),
-            "INFERENCE_PRECISION_HINT": "f32", "CPU_DENORMALS_OPTIMIZATION": "YES",
+            "INFERENCE_PRECISION_HINT": "f32", "CPU_DENORMALS_OPTIMIZATION": "YES" if own_process else "NO",
             "ENABLE_CPU_PINNING": "NO",
         }  # fmt: skip
         return core.compile_model(model, "CPU", options)

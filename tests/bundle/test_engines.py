@@ -97,7 +97,7 @@ def test_the_card_promises_no_loader_for_an_engine_of_a_tensorrt_it_does_not_run
 
 
 @pytest.mark.parametrize(("change", "kind", "said"), [
-    ({"file": b"no engine, but long enough to have a header"}, DeviceError, "not an engine"),
+    ({"file": b"no engine, but long enough to have a header"}, DeviceError, "no TensorRT engine"),
     ({"file": CONTENT[:20]}, DeviceError, "cut short"),
     ({"tensorrt": "10.13.3.9"}, DeviceError, "another version"),
     ({"onnx": "else.onnx"}, InputError, "lacks the ONNX file"),

@@ -53,6 +53,11 @@ def test_sums_with_eight_bit_weights_are_wrong_where_the_cpu_lacks_vnni(tiny, tm
     assert not np.array_equal(backend_openvino.run(backend_openvino.opened(path, 1), BRIGHT), expected)
 
 
+def test_an_apps_own_arithmetic_keeps_its_denormals(path):
+    backend_openvino.run(backend_openvino.opened(path, 1), BRIGHT)
+    assert 5e-324 + 0.0 > 0 and np.float32(1e-45) * np.float32(1.0) > 0
+
+
 def test_build_says_size_time_memory_and_layers(path, tmp_path):
     files = Files(str(tmp_path))
     built = backend_openvino.build({"models": {"m": files.kept(str(path))}, "threads": 1}, files)["models"]["m"]
