@@ -13,7 +13,7 @@ from edgekd.core import InputError, Measurement, Verdict
 from edgekd.pipeline.one_model import Made, OnDevice, described, opened
 from edgekd.stages.latency import latencies, power_of, speedup, throughput, timing_facts
 
-# A ratio of one process varies by 4 % (standard deviation) where a small model is timed on a shared machine: of 15 by 1 %.
+# A ratio of one process varies by 4 % (standard deviation) where a small model is timed on a shared machine; see docs/design.md.
 ROUNDS, ROUND_S = 15, 1.5
 PLAN = targets.MeasuringPlan(ROUNDS, round_s=ROUND_S)
 SEED = 0  # of the input's values: a network is not faster for some than for others, save for denormals and branches
